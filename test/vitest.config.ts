@@ -1,12 +1,10 @@
-import path from 'node:path';
-
 // This package is CommonJS and `vitest/config` is not: only its type can be had here, so there is no `defineConfig`.
-type Config = import('vitest/config', { with: { 'resolution-mode': 'import' } }).ViteUserConfig;
+type Config = import('vitest/config', { with: { 'resolution-mode': 'import' }}).ViteUserConfig;
 
-const root = path.resolve(__dirname, '..');
+const root = `${__dirname}/..`;
 const minutes = (n: number) => n * 60_000;
 
-export default {
+module.exports = {
   test: {
     projects: [
       {
