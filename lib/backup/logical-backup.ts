@@ -1,0 +1,159 @@
+import { Chart, Duration } from 'cdk8s';
+import { k8s } from 'cdk8s-plus-28';
+import { Construct } from 'constructs';
+import { guardApp } from '../guard/guard-app';
+import { InputError, refuse } from '../guard/input-error';
+import { checkName } from '../guard/names';
+import { claimMount } from '../pod/hardened-pod';
+import { jobSpec } from '../pod/job';
+import { labels } from '../pod/labels';
+import type { Resources } from '../pod/resources';
+import { mountScripts, runScript } from '../pod/scripts';
+import { clientEnv, type IPostgres } from '../server/endpoint';
+import type { BackupVolume } from './backup-volume';
+import { Compression } from './compression';
+import { Retention } from './retention';
+import type { Schedule } from './schedule';
+
+export interface LogicalBackupProps {
+  /** The server that is dumped: all databases, roles and grants. */
+  readonly of: IPostgres;
+  /** Where the dumps go, as `<name>-YYYY-MM-DD-HHMMSS.sql.gz` (UTC), each with its `.manifest.json`. */
+  readonly to: BackupVolume;
+  readonly schedule: Schedule;
+  /**
+   * Which verified dumps stay.
+   *
+   * @default Retention.last(7)
+   */
+  readonly retention?: Retention;
+  /**
+   * Name of the CronJob and beginning of the dumps' names, at most 52 characters.
+   *
+   * @default the volume's name
+   */
+  readonly name?: string;
+  /**
+   * @default Compression.gzip()
+   */
+  readonly compression?: Compression;
+  /**
+   * How long a run may take, retries included, before it counts as hung.
+   *
+   * @default Duration.hours(6)
+   */
+  readonly deadline?: Duration;
+  /**
+   * How long after its time a missed run may still begin.
+   *
+   * @default Duration.hours(1)
+   */
+  readonly startingDeadline?: Duration;
+  /**
+   * How long a dump waits for a table that somebody holds an exclusive lock on, before it fails.
+   *
+   * @default Duration.minutes(10)
+   */
+  readonly lockTimeout?: Duration;
+  /**
+   * How often a failed run is tried again.
+   *
+   * @default 3
+   */
+  readonly retries?: number;
+  /**
+   * How long a finished Job and its log are kept.
+   *
+   * @default Duration.days(1)
+   */
+  readonly timeToLive?: Duration;
+  /**
+   * @default requests 100m / 128Mi, limits 2 CPU / 1Gi
+   */
+  readonly resources?: Resources;
+}
+
+/** A scheduled dump of a whole server; it counts only once it was read back and found complete. */
+export class LogicalBackup extends Construct {
+  /** Name of the CronJob and beginning of the dumps' names. */
+  readonly name: string;
+  readonly volume: BackupVolume;
+  readonly of: IPostgres;
+
+  /** @throws InputError if the dump could not run */
+  constructor(scope: Construct, id: string, props: LogicalBackupProps) {
+    super(scope, id);
+    this.name = props.name ?? props.to.claimName;
+    this.volume = props.to;
+    this.of = props.of;
+    InputError.at(this, () => this.render(props));
+    guardApp(this);
+  }
+
+  private render(props: LogicalBackupProps): void {
+    const { name, of: server } = this;
+    checkName('CronJob', name);
+    checkNeighbours(this, server, props.to);
+    const lockTimeout = (props.lockTimeout ?? Duration.minutes(10)).toSeconds();
+    const allLabels = labels(this, 'backup', name);
+    const env = {
+      BACKUP_DIR: BACKUP_PATH,
+      BACKUP_NAME: name,
+      ...(props.compression ?? Compression.gzip())._env,
+      RETENTION_LAST: String((props.retention ?? Retention.last(7))._last),
+      LOCK_WAIT_TIMEOUT: String(lockTimeout),
+    };
+    new k8s.KubeCronJob(this, 'cron-job', {
+      metadata: { name, labels: allLabels },
+      spec: {
+        ...props.schedule._render(),
+        concurrencyPolicy: 'Forbid',
+        startingDeadlineSeconds: (props.startingDeadline ?? Duration.hours(1)).toSeconds(),
+        successfulJobsHistoryLimit: 3,
+        failedJobsHistoryLimit: 3,
+        jobTemplate: {
+          metadata: { labels: allLabels },
+          spec: jobSpec({
+            image: server.image._facts,
+            labels: allLabels,
+            container: {
+              name: 'dump',
+              command: runScript('logical-backup.sh'),
+              env: [...clientEnv(server), ...Object.entries(env).map(([key, value]) => ({ name: key, value }))],
+              mounts: [
+                claimMount('backup', BACKUP_PATH, props.to),
+                mountScripts(this, { name: `${name}-scripts`, labels: allLabels }, BACKUP_SCRIPTS),
+              ],
+            },
+            resources: props.resources,
+            restartPolicy: 'OnFailure',
+            backoffLimit: props.retries ?? 3,
+            deadline: props.deadline ?? Duration.hours(6),
+            timeToLive: props.timeToLive ?? Duration.days(1),
+          }),
+        },
+      },
+    });
+  }
+}
+
+/** Where backup and restore pods see the backup volume. */
+export const BACKUP_PATH = '/backup';
+
+const BACKUP_SCRIPTS = ['dump-inventory.awk', 'dump-lexer.awk', 'lib.sh', 'logical-backup.sh', 'retention.sh'];
+
+/** Refuses a pod that could not reach its server, its Secret or its volume, or that would fill the data's volume. */
+export function checkNeighbours(scope: Construct, server: IPostgres, volume: BackupVolume): void {
+  const namespace = Chart.of(scope).namespace;
+  for (const [prop, other] of Object.entries({ server, volume })) {
+    const theirs = Chart.of(other).namespace;
+    if (theirs !== namespace) {
+      const fix = 'put both into charts of one namespace';
+      refuse(prop, `be in this chart's namespace, ${namespace ?? 'the default one'}`, theirs, fix);
+    }
+  }
+  if (server.dataClaim !== undefined && server.dataClaim === volume.claimName) {
+    const must = "be another claim than the server's data: a full or lost volume would take both";
+    refuse('to', must, volume.claimName, 'make a `BackupVolume` with a name of its own');
+  }
+}

@@ -1,0 +1,123 @@
+import { InputError } from './input-error';
+import { checkName } from './names';
+import { isBelow } from './paths';
+
+/** The parts of a manifest that are looked at. */
+export interface Manifest {
+  readonly kind: string;
+  readonly metadata?: { readonly name?: string; readonly namespace?: string };
+  readonly spec?: Record<string, unknown>;
+}
+
+interface Volume {
+  readonly name: string;
+  readonly emptyDir?: object;
+  readonly persistentVolumeClaim?: { readonly claimName: string };
+}
+
+interface Container {
+  readonly name: string;
+  readonly env?: readonly { readonly name: string; readonly value?: string }[];
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string; readonly subPath?: string }[];
+}
+
+interface PodSpec {
+  readonly containers: readonly Container[];
+  readonly initContainers?: readonly Container[];
+  readonly volumes?: readonly Volume[];
+}
+
+/** What is wrong with an object as it will be written: its name, and in its pods the mounts and plain-text passwords. */
+export function checkObject(manifest: Manifest): string[] {
+  const problems: string[] = [];
+  const { name } = manifest.metadata ?? {};
+  if (name !== undefined) {
+    try {
+      checkName(manifest.kind, name);
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      problems.push(error.message);
+    }
+  }
+  const pod = podOf(manifest);
+  if (pod) {
+    problems.push(...claimsTwice(pod));
+    const declared = new Set([...(pod.volumes ?? []).map((volume) => volume.name), ...templatesOf(manifest)]);
+    for (const container of [...(pod.initContainers ?? []), ...pod.containers]) {
+      problems.push(...wrongMounts(container, pod, declared), ...plainPasswords(container));
+    }
+  }
+  return problems;
+}
+
+/** The pod that an object makes, if it makes one. */
+export function podOf({ kind, spec }: Manifest): PodSpec | undefined {
+  const at = (value: unknown, ...keys: string[]): unknown =>
+    keys.reduce((node, key) => (node as Record<string, unknown> | undefined)?.[key], value);
+  if (kind === 'Pod') return spec as unknown as PodSpec;
+  if (kind === 'CronJob') return at(spec, 'jobTemplate', 'spec', 'template', 'spec') as PodSpec | undefined;
+  return at(spec, 'template', 'spec') as PodSpec | undefined;
+}
+
+function templatesOf({ spec }: Manifest): string[] {
+  const templates = (spec?.['volumeClaimTemplates'] ?? []) as { metadata: { name: string } }[];
+  return templates.map((template) => template.metadata.name);
+}
+
+function claimsTwice({ volumes = [] }: PodSpec): string[] {
+  const names = volumes.flatMap((volume) => volume.persistentVolumeClaim?.claimName ?? []);
+  return [...new Set(names.filter((name, i) => names.indexOf(name) !== i))].map(
+    (name) => `\`volumes\` must refer to a claim once, got claim "${name}" twice; mount it in one place`,
+  );
+}
+
+function wrongMounts(container: Container, pod: PodSpec, declared: Set<string>): string[] {
+  const problems: string[] = [];
+  const mounts = container.volumeMounts ?? [];
+  const isClaim = (name: string) =>
+    !pod.volumes?.some((volume) => volume.name === name) ||
+    pod.volumes.some((volume) => volume.name === name && volume.persistentVolumeClaim);
+  const report = (must: string, got: string, fix: string) =>
+    problems.push(`\`volumeMounts\` of container "${container.name}" must ${must}, got ${got}; ${fix}`);
+  mounts.forEach((mount, i) => {
+    if (!declared.has(mount.name)) {
+      report(
+        'name volumes of the pod',
+        `"${mount.name}" at ${mount.mountPath}`,
+        'declare the volume or remove the mount',
+      );
+      return;
+    }
+    for (const other of mounts.slice(0, i)) {
+      if (other.mountPath === mount.mountPath) {
+        report('have different paths', `"${other.name}" and "${mount.name}" at ${mount.mountPath}`, 'move one of them');
+      }
+      if (other.name === mount.name && isClaim(mount.name)) {
+        const twice = `"${mount.name}" at ${other.mountPath} and at ${mount.mountPath}`;
+        report('mount a claim once', twice, `mount it at ${shorter(other.mountPath, mount.mountPath)} only`);
+      }
+    }
+    for (const outer of mounts) {
+      if (outer.name !== mount.name && isClaim(outer.name) && isBelow(mount.mountPath, outer.mountPath)) {
+        const got = `"${mount.name}" at ${mount.mountPath}, which hides that folder of "${outer.name}"`;
+        report('not overlap', got, `mount it outside ${outer.mountPath}`);
+      }
+    }
+  });
+  return problems;
+}
+
+function shorter(a: string, b: string): string {
+  return a.length <= b.length ? a : b;
+}
+
+function plainPasswords({ name, env = [] }: Container): string[] {
+  return env
+    .filter((variable) => /PASSWORD|PASSWD|SECRET|TOKEN/.test(variable.name) && !/_FILE$/.test(variable.name))
+    .filter((variable) => variable.value !== undefined)
+    .map(
+      (variable) =>
+        `\`env\` of container "${name}" must take ${variable.name} from a Secret, got a value in plain text; ` +
+        'use `valueFrom.secretKeyRef`',
+    );
+}

@@ -1,0 +1,28 @@
+export { BackupVolume, type BackupVolumeProps } from './backup/backup-volume';
+export { Compression } from './backup/compression';
+export { LogicalBackup, type LogicalBackupProps } from './backup/logical-backup';
+export { Retention } from './backup/retention';
+export { Schedule, type ScheduleOptions, type Weekday } from './backup/schedule';
+export { InputError } from './guard/input-error';
+export type { Resources } from './pod/resources';
+export { LogicalRestore, type LogicalRestoreProps } from './restore/logical-restore';
+export { Credentials, type SecretCredentialsProps } from './server/credentials';
+export type { IPostgres } from './server/endpoint';
+export {
+  type AlpineImageProps,
+  type CustomImageProps,
+  type OfficialImageProps,
+  PostgresImage,
+} from './server/image';
+export { Postgres, type PostgresProps } from './server/postgres';
+export type { Settings } from './server/settings';
+export {
+  type AccessMode,
+  type ClaimProps,
+  type ClaimTemplateProps,
+  type ExistingClaimProps,
+  type OwnClaimProps,
+  Storage,
+  type VolumeOwnership,
+} from './storage/storage';
+export { SystemApp } from './system-app';

@@ -1,0 +1,138 @@
+import { Duration, JsonPatch } from 'cdk8s';
+import { k8s } from 'cdk8s-plus-28';
+import { Construct } from 'constructs';
+import { BACKUP_PATH, checkNeighbours, type LogicalBackup } from '../backup/logical-backup';
+import { guardApp } from '../guard/guard-app';
+import { InputError, refuse } from '../guard/input-error';
+import { checkName } from '../guard/names';
+import { place } from '../place';
+import { claimMount } from '../pod/hardened-pod';
+import { jobSpec } from '../pod/job';
+import { labels } from '../pod/labels';
+import type { Resources } from '../pod/resources';
+import { mountScripts, runScript } from '../pod/scripts';
+import { clientEnv, type IPostgres } from '../server/endpoint';
+
+export interface LogicalRestoreProps {
+  /** The backup whose dumps are restored. */
+  readonly from: LogicalBackup;
+  /**
+   * The server that is restored into.
+   *
+   * @default the server that `from` dumps
+   */
+  readonly into?: IPostgres;
+  /**
+   * Beginning of the Job's name.
+   *
+   * @default `<server>-restore`
+   */
+  readonly name?: string;
+  /**
+   * A dump by its file name. It can be one without a manifest, made by something else.
+   *
+   * @default the newest verified dump
+   */
+  readonly file?: string;
+  /**
+   * One database out of the dump, restored while the others go on.
+   *
+   * @default the whole server
+   */
+  readonly database?: string;
+  /**
+   * What happens to clients that are connected to a database that is replaced: the restore refuses, or disconnects them at
+   * the moment of the swap. What they wrote since the restore began stays in the old database, which is kept.
+   *
+   * @default "refuse"
+   */
+  readonly sessions?: 'refuse' | 'terminate';
+  /**
+   * How long a restore may take.
+   *
+   * @default Duration.hours(12)
+   */
+  readonly deadline?: Duration;
+  /**
+   * How long the finished Job and its log are kept.
+   *
+   * @default Duration.days(7)
+   */
+  readonly timeToLive?: Duration;
+  /**
+   * @default requests 100m / 128Mi, limits 2 CPU / 1Gi
+   */
+  readonly resources?: Resources;
+}
+
+/**
+ * A restore that is run by hand: `kubectl create -f dist/<system>/ops/<id>.yaml`. It loads into new databases, compares
+ * them with the manifest, and only then swaps them in by rename; the old ones are kept under a dated name.
+ */
+export class LogicalRestore extends Construct {
+  /** @throws InputError if the restore could not run */
+  constructor(scope: Construct, id: string, props: LogicalRestoreProps) {
+    super(scope, id);
+    InputError.at(this, () => this.render(props));
+    guardApp(this);
+  }
+
+  private render(props: LogicalRestoreProps): void {
+    const server = props.into ?? props.from.of;
+    const { volume } = props.from;
+    const name = props.name ?? `${server.host}-restore`;
+    // The API server appends five characters to `<name>-`.
+    checkName('Job', `${name}-xxxxx`);
+    checkNeighbours(this, server, volume);
+    const file = props.file ?? '';
+    if (file.includes('/') || file.startsWith('.')) {
+      refuse(
+        'file',
+        'be a file name on the backup volume',
+        file,
+        'write for example "postgres-backup-2026-11-21-020000.sql.gz"',
+      );
+    }
+    const allLabels = labels(this, 'restore', name);
+    const env = {
+      BACKUP_DIR: BACKUP_PATH,
+      BACKUP_NAME: props.from.name,
+      BACKUP_FILE: file,
+      DATABASE: props.database ?? '',
+      SESSIONS: props.sessions ?? 'refuse',
+    };
+    const job = new k8s.KubeJob(this, 'job', {
+      metadata: { generateName: `${name}-`, labels: allLabels },
+      spec: jobSpec({
+        image: server.image._facts,
+        labels: allLabels,
+        container: {
+          name: 'restore',
+          command: runScript('logical-restore.sh'),
+          env: [...clientEnv(server), ...Object.entries(env).map(([key, value]) => ({ name: key, value }))],
+          mounts: [
+            claimMount('backup', BACKUP_PATH, volume, true),
+            mountScripts(this, { name: `${name}-scripts`, labels: allLabels }, RESTORE_SCRIPTS),
+          ],
+        },
+        resources: props.resources,
+        restartPolicy: 'Never',
+        backoffLimit: 0,
+        deadline: props.deadline ?? Duration.hours(12),
+        timeToLive: props.timeToLive ?? Duration.days(7),
+      }),
+    });
+    // cdk8s always writes a name; without one, `kubectl create` runs the Job anew each time and `kubectl apply` refuses it.
+    job.addJsonPatch(JsonPatch.remove('/metadata/name'));
+    place(job, 'ops');
+  }
+}
+
+const RESTORE_SCRIPTS = [
+  'dump-globals.awk',
+  'dump-inventory.awk',
+  'dump-lexer.awk',
+  'dump-section.awk',
+  'lib.sh',
+  'logical-restore.sh',
+];

@@ -1,0 +1,283 @@
+import { createHash } from 'node:crypto';
+import { ApiObject, Duration, Size } from 'cdk8s';
+import { Cpu, k8s } from 'cdk8s-plus-28';
+import { Construct } from 'constructs';
+import { guardApp } from '../guard/guard-app';
+import { InputError, refuse } from '../guard/input-error';
+import { checkName } from '../guard/names';
+import {
+  type ContainerProps,
+  claimMount,
+  configMount,
+  emptyDir,
+  hardenedPod,
+  type Mount,
+  templateMount,
+} from '../pod/hardened-pod';
+import type { ImageFacts } from '../pod/image-facts';
+import { labels, selectorLabels } from '../pod/labels';
+import { type Resources, renderResources } from '../pod/resources';
+import { mountScripts, readScript, runScript } from '../pod/scripts';
+import { claimSpec, renderClaim } from '../storage/claim';
+import { checkDataDirectory, type DataDirectory, defaultDataDirectory } from '../storage/data-directory';
+import { quantity } from '../storage/quantity';
+import type { Storage, StorageSource } from '../storage/storage';
+import { Credentials } from './credentials';
+import type { IPostgres } from './endpoint';
+import type { PostgresImage } from './image';
+import { serverProbes } from './probes';
+import { renderSettings, type Settings } from './settings';
+
+export interface PostgresProps {
+  /** Name of the StatefulSet and of its Service; the pod is `<name>-0`. */
+  readonly name: string;
+  readonly image: PostgresImage;
+  /** Where the data lies. */
+  readonly storage: Storage;
+  /** The superuser's role and password. The password is read when the database is first created. */
+  readonly superuser: Credentials;
+  /**
+   * Database made when the data directory is first created.
+   *
+   * @default none but "postgres"
+   */
+  readonly database?: string;
+  /**
+   * Where the claim is mounted.
+   *
+   * @default "/var/lib/postgresql"
+   */
+  readonly mountPath?: string;
+  /**
+   * `PGDATA`: a folder below `mountPath` that no volume declared by the image shadows.
+   *
+   * @default `<mountPath>/data`, or `<mountPath>/pgdata` where the image declares `<mountPath>/data` as a volume (17 and
+   * older); on an existing claim its `dataSubdirectory`
+   */
+  readonly dataDirectory?: string;
+  /**
+   * @default requests 100m / 256Mi, limits 1 CPU / 1Gi
+   */
+  readonly resources?: Resources;
+  /**
+   * Upper bound of `/dev/shm`, which parallel queries use; it counts as memory of the container.
+   *
+   * @default a quarter of the memory limit
+   */
+  readonly sharedMemory?: Size;
+  /**
+   * Parameters of `postgresql.conf`. A change rolls the pod.
+   *
+   * @default none
+   */
+  readonly settings?: Settings;
+  /**
+   * Scripts by file name (`*.sql`, `*.sh`), run in the order of their names when the data directory is first created, and
+   * never again. They are rendered into a ConfigMap: no passwords.
+   *
+   * @default none
+   */
+  readonly initScripts?: Readonly<Record<string, string>>;
+  /**
+   * A headless Service resolves to the pod's address; the other kind has an address of its own.
+   *
+   * @default "ClusterIP"
+   */
+  readonly service?: 'ClusterIP' | 'Headless';
+  /**
+   * How long a start may take, initialisation, init scripts and crash recovery included, before the container is restarted.
+   *
+   * @default Duration.hours(1)
+   */
+  readonly startupTimeout?: Duration;
+  /**
+   * How long a fast shutdown (the images' stop signal is INT) may take before the server is killed.
+   *
+   * @default Duration.minutes(2)
+   */
+  readonly stopTimeout?: Duration;
+}
+
+const PORT = 5432;
+const CONFIG_PATH = '/etc/postgresql';
+
+/** One PostgreSQL server: StatefulSet, Service, configuration, scripts. */
+export class Postgres extends Construct implements IPostgres {
+  readonly host: string;
+  readonly port = PORT;
+  readonly superuser: Credentials;
+  readonly image: PostgresImage;
+  readonly dataClaim: string;
+
+  /** @throws InputError if the server could not start or would lose its data */
+  constructor(scope: Construct, id: string, props: PostgresProps) {
+    super(scope, id);
+    this.host = props.name;
+    this.superuser = props.superuser;
+    this.image = props.image;
+    this.dataClaim = InputError.at(this, () => this.render(props));
+    guardApp(this);
+  }
+
+  private render(props: PostgresProps): string {
+    const { name, superuser } = props;
+    checkName('StatefulSet', name);
+    checkName('Service', name);
+    Credentials._check('superuser', superuser);
+    const image = props.image._facts;
+    const storage = props.storage._source;
+    const data = dataDirectory(props, image, storage);
+    const conf = renderSettings(props.settings ?? {}, data.path, PORT);
+
+    const allLabels = labels(this, 'server', name);
+    const selector = selectorLabels('server', name);
+    const metadata = (suffix = ''): k8s.ObjectMeta => ({ name: `${name}${suffix}`, labels: allLabels });
+    const template = storage.kind === 'template' ? storage : undefined;
+    const claimName = template ? `${template.name}-${name}-0` : storage.name;
+    if (storage.kind === 'own') renderClaim(this, 'claim', { name: claimName, labels: allLabels }, storage);
+    new k8s.KubeService(this, 'service', {
+      metadata: metadata(),
+      spec: {
+        type: 'ClusterIP',
+        clusterIp: props.service === 'Headless' ? 'None' : undefined,
+        selector,
+        ports: [{ name: 'postgres', port: PORT, targetPort: k8s.IntOrString.fromString('postgres') }],
+      },
+    });
+    new k8s.KubeConfigMap(this, 'config', { metadata: metadata('-config'), data: { 'postgresql.conf': conf } });
+    const statefulSet = k8s.KubeStatefulSet.manifest({
+      metadata: metadata(),
+      spec: {
+        replicas: 1,
+        serviceName: name,
+        selector: { matchLabels: selector },
+        // The default, written down: deleting or scaling the StatefulSet keeps the claim.
+        persistentVolumeClaimRetentionPolicy: template && { whenDeleted: 'Retain', whenScaled: 'Retain' },
+        template: {
+          metadata: { labels: allLabels, annotations: { 'cdk8s-postgres/config-sha256': sha256(conf) } },
+          spec: hardenedPod({
+            image,
+            ...this.containers(props, image, data, {
+              data: template
+                ? templateMount(template.name, data.mountPath, template)
+                : claimMount('data', data.mountPath, { claimName, rootSquash: storage.rootSquash }),
+              scripts: mountScripts(this, metadata('-scripts'), ['prepare-data.sh', 'server.sh']),
+              config: configMount('config', CONFIG_PATH, `${name}-config`),
+              initScripts: this.initScripts(props.initScripts ?? {}, metadata('-init-scripts')),
+            }),
+            terminationGracePeriodSeconds: (props.stopTimeout ?? Duration.minutes(2)).toSeconds(),
+          }),
+        },
+        volumeClaimTemplates: template && [
+          { metadata: { name: template.name, labels: selector }, spec: claimSpec(template) },
+        ],
+      },
+    });
+    // Without them Argo CD shows a difference for ever (argo-cd#11143); the generated type leaves them out.
+    for (const claim of statefulSet.spec.volumeClaimTemplates ?? []) {
+      Object.assign(claim, { apiVersion: 'v1', kind: 'PersistentVolumeClaim' });
+    }
+    new ApiObject(this, 'stateful-set', statefulSet);
+    return claimName;
+  }
+
+  private containers(
+    props: PostgresProps,
+    image: ImageFacts,
+    data: DataDirectory,
+    mounts: { data: Mount; scripts: Mount; config: Mount; initScripts: Mount },
+  ): { initContainers: ContainerProps[]; containers: ContainerProps[] } {
+    const resources = props.resources ?? DEFAULT_RESOURCES;
+    const layout: k8s.EnvVar[] = [
+      { name: 'PGDATA', value: data.path },
+      { name: 'DATA_MOUNT', value: data.mountPath },
+      { name: 'EXPECTED_MAJOR', value: String(image.major) },
+    ];
+    return {
+      initContainers: [
+        {
+          name: 'prep-dirs',
+          command: runScript('prepare-data.sh'),
+          env: layout,
+          mounts: [mounts.data, mounts.scripts],
+          resources: renderResources(PREPARE_RESOURCES),
+        },
+      ],
+      containers: [
+        {
+          name: 'postgres',
+          command: runScript('server.sh'),
+          env: [
+            ...layout,
+            ...props.superuser._env('POSTGRES_USER', 'POSTGRES_PASSWORD'),
+            { name: 'POSTGRES_DB', value: props.database ?? 'postgres' },
+            // The image's default trusts 127.0.0.1, and with it everybody who may `kubectl port-forward`.
+            { name: 'POSTGRES_INITDB_ARGS', value: '--data-checksums --auth-local=trust --auth-host=scram-sha-256' },
+          ],
+          ports: [{ name: 'postgres', containerPort: PORT }],
+          mounts: [
+            ...Object.values(mounts),
+            emptyDir('run', '/var/run/postgresql'),
+            emptyDir('tmp', '/tmp'),
+            emptyDir('shm', '/dev/shm', { medium: 'Memory', sizeLimit: quantity(sharedMemory(props, resources)) }),
+          ],
+          resources: renderResources(resources),
+          ...serverProbes(PORT, props.startupTimeout ?? Duration.hours(1)),
+        },
+      ],
+    };
+  }
+
+  /** The user's scripts, and after them the one that marks the first start as complete. */
+  private initScripts(scripts: Readonly<Record<string, string>>, metadata: k8s.ObjectMeta): Mount {
+    for (const file of Object.keys(scripts)) {
+      if (!/^[-._a-zA-Z0-9]+\.(sql|sh)$/.test(file) || /^z/i.test(file)) {
+        const must = 'have file names that end in ".sql" or ".sh" and do not begin with "z"';
+        refuse('initScripts', must, file, 'write for example "01-extensions.sql"');
+      }
+    }
+    const data = { ...scripts, [INITIALIZED_SCRIPT]: readScript(INITIALIZED_SCRIPT) };
+    new k8s.KubeConfigMap(this, 'init-scripts', { metadata, data });
+    return configMount('init-scripts', '/docker-entrypoint-initdb.d', metadata.name!);
+  }
+}
+
+const INITIALIZED_SCRIPT = 'zzz-initialized.sh';
+
+const DEFAULT_RESOURCES: Resources = {
+  cpu: { request: Cpu.millis(100), limit: Cpu.units(1) },
+  memory: { request: Size.mebibytes(256), limit: Size.gibibytes(1) },
+};
+
+/** A few mkdir and stat. */
+const PREPARE_RESOURCES: Resources = {
+  cpu: { request: Cpu.millis(10), limit: Cpu.millis(500) },
+  memory: { request: Size.mebibytes(16), limit: Size.mebibytes(64) },
+};
+
+function dataDirectory(props: PostgresProps, image: ImageFacts, storage: StorageSource): DataDirectory {
+  const mountPath = props.mountPath ?? '/var/lib/postgresql';
+  const named = storage.kind === 'existing' ? storage.dataSubdirectory : undefined;
+  const adopted = named && `${mountPath}/${named}`;
+  const path = props.dataDirectory ?? adopted ?? defaultDataDirectory(mountPath, image.declaredVolumes);
+  checkDataDirectory({ mountPath, path }, image.declaredVolumes);
+  if (adopted && adopted !== path) {
+    const must = `be where the adopted claim has its data, ${adopted}`;
+    refuse('dataDirectory', must, path, 'leave it out, or correct `dataSubdirectory`');
+  }
+  return { mountPath, path };
+}
+
+function sharedMemory({ sharedMemory }: PostgresProps, { memory }: Resources): Size {
+  const limit = memory.limit.toKibibytes();
+  if (!sharedMemory) return Size.kibibytes(Math.floor(limit / 4));
+  if (sharedMemory.toKibibytes() > limit) {
+    const fix = `write for example \`Size.mebibytes(${Math.floor(limit / 4 / 1024)})\``;
+    refuse('sharedMemory', 'fit into the memory limit, which it counts towards', quantity(sharedMemory).value, fix);
+  }
+  return sharedMemory;
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}

@@ -1,0 +1,41 @@
+import type { Duration } from 'cdk8s';
+import type { k8s } from 'cdk8s-plus-28';
+import { refuse } from '../guard/input-error';
+
+const STARTUP_PERIOD = 5;
+
+/**
+ * Probes of the server, all over TCP: while init scripts still run, the entrypoint's temporary server answers on the
+ * socket and never on TCP.
+ *
+ * Liveness and readiness begin once the startup probe has passed. Liveness lets a server live that answers but refuses
+ * connections: after a crash of one backend it is recovering, and a restart would begin that recovery anew.
+ *
+ * @see https://www.postgresql.org/docs/current/app-pg-isready.html exit codes
+ */
+export function serverProbes(
+  port: number,
+  startup: Duration,
+): Pick<k8s.Container, 'startupProbe' | 'readinessProbe' | 'livenessProbe'> {
+  const seconds = startup.toSeconds();
+  if (seconds < STARTUP_PERIOD) {
+    refuse(
+      'startupTimeout',
+      `be at least ${STARTUP_PERIOD} s`,
+      `${seconds} s`,
+      'write for example `Duration.hours(1)`',
+    );
+  }
+  const isReady = ['pg_isready', '-q', '-h', '127.0.0.1', '-p', String(port)];
+  const answers = ['bash', '-c', `${isReady.join(' ')} || [ $? -eq 1 ]`];
+  return {
+    startupProbe: {
+      exec: { command: isReady },
+      periodSeconds: STARTUP_PERIOD,
+      timeoutSeconds: 5,
+      failureThreshold: Math.ceil(seconds / STARTUP_PERIOD),
+    },
+    readinessProbe: { exec: { command: isReady }, periodSeconds: 5, timeoutSeconds: 5, failureThreshold: 3 },
+    livenessProbe: { exec: { command: answers }, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
+  };
+}

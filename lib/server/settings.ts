@@ -1,0 +1,40 @@
+import { refuse } from '../guard/input-error';
+
+/** Parameters of `postgresql.conf` by name. */
+export type Settings = Readonly<Record<string, string | number | boolean>>;
+
+/** What a connection from outside the pod and the library's own files need; it can't be set otherwise. */
+const OWN = ['listen_addresses', 'port', 'data_directory', 'config_file', 'include', 'unix_socket_directories'];
+
+/**
+ * The file that the server is started with. It takes in the one that initdb wrote (locale, time zone, shared memory for
+ * this machine) and goes on top of it; `ALTER SYSTEM` beats both.
+ *
+ * @see https://www.postgresql.org/docs/current/config-setting.html#CONFIG-SETTING-CONFIGURATION-FILE
+ */
+export function renderSettings(settings: Settings, dataDirectory: string, port: number): string {
+  const lines = Object.entries(settings).map(([name, value]) => {
+    if (!/^[a-z_][a-z0-9_.]*$/i.test(name)) {
+      refuse('settings', 'have names of PostgreSQL parameters', name, 'write for example "work_mem"');
+    }
+    if (OWN.includes(name.toLowerCase())) {
+      refuse('settings', 'leave alone what the construct sets itself', name, 'leave it out');
+    }
+    return `${name} = ${quoted(value)}`;
+  });
+  return [
+    '# Rendered by cdk8s-postgres. initdb wrote the file below; what follows it here wins.',
+    `include = ${quoted(`${dataDirectory}/postgresql.conf`)}`,
+    "listen_addresses = '*'",
+    `port = ${port}`,
+    ...lines,
+    '',
+  ].join('\n');
+}
+
+function quoted(value: string | number | boolean): string {
+  if (typeof value === 'boolean') return value ? 'on' : 'off';
+  if (typeof value === 'number') return String(value);
+  if (/[\n\r\0]/.test(value)) refuse('settings', 'have values of one line', value, 'remove the line break');
+  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+}
