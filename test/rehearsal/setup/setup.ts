@@ -1,0 +1,21 @@
+import { spawnSync } from 'node:child_process';
+import { resolve } from 'node:path';
+import { image } from '../image/image';
+import { majors } from '../majors';
+import { containerCommand, decide, prepare } from './prepare';
+
+/** globalSetup of the rehearsal tests: installs what is missing, unpacks images, and says what will be executed. */
+export default async function setup(): Promise<void> {
+  const way = decide();
+  if (way === 'packages') {
+    prepare();
+    const images = await Promise.all(majors('all').map(image));
+    const versions = images.map((one) => `${one.version} (${one.suite})`).join(', ');
+    process.stderr.write(`rehearsal: executing PostgreSQL ${versions}\n`);
+    return;
+  }
+  // Not runnable on the machine this was written on (no engine runs there): the decision and the command are unit-tested.
+  const [engine = way, ...args] = containerCommand(way, resolve(__dirname, '../../..'));
+  process.stderr.write(`rehearsal: this is not Debian as root, running the tests in a container of ${engine}\n`);
+  process.exit(spawnSync(engine, args, { stdio: 'inherit' }).status ?? 1);
+}
