@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { Yaml } from 'cdk8s';
 import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
 import { copyOfRepository, filesIn, ROOT } from './copy';
 
 const bin = (name: string): string => path.join(ROOT, 'node_modules/.bin', name);
@@ -103,8 +103,8 @@ describe('a consumer', () => {
 
   it('synthesizes from CommonJS, and finds the scripts as they are in this repository', () => {
     const rendered = renders('consumer.cjs', compiled(ts.ModuleKind.CommonJS));
-    const configMaps = Object.keys(rendered)
-      .flatMap((file) => Yaml.load(path.join(consumer, 'out-consumer.cjs', file)))
+    const configMaps = Object.values(rendered)
+      .flatMap((text) => parseAllDocuments(text).map((document) => document.toJS()))
       .filter(({ kind }) => kind === 'ConfigMap');
     const mounted = configMaps.flatMap(({ data }) => Object.entries(data)).filter(([name]) => /\.(sh|awk)$/.test(name));
     const scripts = filesIn(path.join(ROOT, 'lib/scripts'));
