@@ -60,6 +60,12 @@ export interface PostgresProps {
    */
   readonly resources?: Resources;
   /**
+   * uid that the server runs as; the volume's files belong to it.
+   *
+   * @default the image's, and nothing else fits it
+   */
+  readonly uid?: number;
+  /**
    * Upper bound of `/dev/shm`, which parallel queries use; it counts as memory of the container.
    *
    * @default a quarter of the memory limit
@@ -125,6 +131,9 @@ export class Postgres extends Construct implements IPostgres {
     checkName('Service', name);
     Credentials._check('superuser', superuser);
     const image = props.image._facts;
+    if (props.uid !== undefined && props.uid !== image.uid) {
+      refuse('uid', `be the one that ${image.reference} runs as, ${image.uid}`, props.uid, 'leave it out');
+    }
     const storage = props.storage._source;
     const data = dataDirectory(props, image, storage);
     const conf = renderSettings(props.settings ?? {}, data.path, PORT);

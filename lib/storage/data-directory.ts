@@ -17,16 +17,8 @@ export interface DataDirectory {
  * @see docs/decisions.md, "Where the data directory lies"
  */
 export function checkDataDirectory({ mountPath, path }: DataDirectory, declaredVolumes: readonly string[]): void {
-  for (const [prop, value] of Object.entries({ mountPath, dataDirectory: path })) {
-    if (!/^(\/[^/]+)+$/.test(value) || value.split('/').some((part) => part === '.' || part === '..')) {
-      refuse(
-        prop,
-        'be an absolute path without "." or a slash at the end',
-        value,
-        'write for example "/var/lib/postgresql"',
-      );
-    }
-  }
+  checkAbsolute('mountPath', mountPath, '/var/lib/postgresql');
+  checkAbsolute('dataDirectory', path, `${mountPath}/data`);
   const below = `${mountPath}/data`;
   if (path === mountPath) {
     const why = 'a fresh volume holds "lost+found", and initdb refuses a directory that exists but is not empty';
@@ -55,4 +47,11 @@ export function checkDataDirectory({ mountPath, path }: DataDirectory, declaredV
 export function defaultDataDirectory(mountPath: string, declaredVolumes: readonly string[]): string {
   const data = `${mountPath}/data`;
   return declaredVolumes.includes(data) ? `${mountPath}/pgdata` : data;
+}
+
+function checkAbsolute(prop: string, path: string, example: string): void {
+  if (!/^(\/[^/]+)+$/.test(path) || path.split('/').some((part) => part === '.' || part === '..')) {
+    const must = 'be an absolute path without ".", ".." or a slash at the end';
+    refuse(prop, must, path, `write for example "${example}"`);
+  }
 }

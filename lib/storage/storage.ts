@@ -1,6 +1,7 @@
 import type { Size } from 'cdk8s';
 import { refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
+import { quantity } from './quantity';
 
 /** What decides who may write to a volume. */
 export interface VolumeOwnership {
@@ -95,9 +96,8 @@ export type StorageSource =
 
 /** Refuses what the API server would refuse in a claim. */
 export function checkClaim(claim: ClaimProps, prefix = ''): void {
-  const mebibytes = claim.size?.toMebibytes?.({ rounding: undefined });
-  if (!(mebibytes !== undefined && mebibytes > 0)) {
-    refuse(`${prefix}size`, 'be above 0', claim.size, 'write for example `Size.gibibytes(8)`');
+  if (claim.size.toKibibytes() <= 0) {
+    refuse(`${prefix}size`, 'be above 0', quantity(claim.size).value, 'write for example `Size.gibibytes(8)`');
   }
   if (claim.storageClass !== undefined) checkName('StorageClass', claim.storageClass, `${prefix}storageClass`);
   const modes = ['ReadWriteOnce', 'ReadWriteOncePod', 'ReadWriteMany'];
@@ -110,7 +110,7 @@ function checkSubdirectory(path: string | undefined): void {
   if (path === undefined) return;
   const parts = path.split('/');
   if (path === '' || parts.some((part) => part === '' || part === '.' || part === '..')) {
-    const fix = 'write for example "pgdata"; `kubectl exec … -- find / -name PG_VERSION` shows where it lies';
+    const fix = 'write "pgdata", or what `find <mount> -name PG_VERSION` shows';
     refuse('storage.dataSubdirectory', 'be a path below the top of the claim', path, fix);
   }
 }

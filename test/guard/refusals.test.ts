@@ -1,0 +1,384 @@
+import { ApiObject, Chart, Duration, JsonPatch, Size } from 'cdk8s';
+import { Cpu } from 'cdk8s-plus-28';
+import { describe, expect, it } from 'vitest';
+import {
+  Compression,
+  Credentials,
+  LogicalRestore,
+  PostgresImage,
+  type PostgresProps,
+  Retention,
+  Schedule,
+  Storage,
+} from '../../lib';
+import { backup, refusal, render, server, volume } from '../helpers/render';
+
+type Build = (chart: Chart) => void;
+const withServer =
+  (props: Partial<PostgresProps>): Build =>
+  (chart) =>
+    server(chart, props);
+const withImage = (image: PostgresImage): Build => withServer({ image });
+const gibibyte = { size: Size.gibibytes(1) };
+const digest = `sha256:${'0a'.repeat(32)}`;
+
+/** A container's mounts, changed behind the library's back. */
+const mounted =
+  (...more: object[]): Build =>
+  (chart) => {
+    const postgres = server(chart);
+    const set = ApiObject.of(postgres.node.findChild('stateful-set'));
+    for (const mount of more) set.addJsonPatch(JsonPatch.add('/spec/template/spec/containers/0/volumeMounts/-', mount));
+  };
+const patched =
+  (path: string, value: unknown): Build =>
+  (chart) =>
+    ApiObject.of(server(chart).node.findChild('stateful-set')).addJsonPatch(JsonPatch.add(path, value));
+
+/** Wrong input, the whole line that it gets, and input beside it that is right. */
+const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
+  'a data directory that is the mount point': {
+    wrong: withServer({ dataDirectory: '/var/lib/postgresql' }),
+    line: 'chart/server: `dataDirectory` must lie below the claim\'s mount point, since a fresh volume holds "lost+found", and initdb refuses a directory that exists but is not empty, got "/var/lib/postgresql"; write "/var/lib/postgresql/data" or leave it out',
+    right: withServer({ dataDirectory: '/var/lib/postgresql/data' }),
+  },
+  'a claim mounted at the data directory alone': {
+    wrong: withServer({ mountPath: '/var/lib/postgresql/data', dataDirectory: '/var/lib/postgresql/data' }),
+    line: 'chart/server: `dataDirectory` must lie below the claim\'s mount point, since a fresh volume holds "lost+found", and initdb refuses a directory that exists but is not empty, got "/var/lib/postgresql/data"; write "/var/lib/postgresql/data/data" or leave it out',
+    right: withServer({ mountPath: '/var/lib/postgresql/data' }),
+  },
+  'a data directory outside the claim': {
+    wrong: withServer({ dataDirectory: '/data/postgres' }),
+    line: 'chart/server: `dataDirectory` must lie on the claim, which is mounted at /var/lib/postgresql: anywhere else it goes with the container, got "/data/postgres"; write "/var/lib/postgresql/data" or leave it out',
+    right: withServer({ dataDirectory: '/var/lib/postgresql/18/docker' }),
+  },
+  'a data directory that only begins like the mount point': {
+    wrong: withServer({ dataDirectory: '/var/lib/postgresql-data/x' }),
+    line: 'chart/server: `dataDirectory` must lie on the claim, which is mounted at /var/lib/postgresql: anywhere else it goes with the container, got "/var/lib/postgresql-data/x"; write "/var/lib/postgresql/data" or leave it out',
+    right: withServer({ mountPath: '/var/lib/postgresql-data', dataDirectory: '/var/lib/postgresql-data/x' }),
+  },
+  'a data directory on a volume that the image declares (17)': {
+    wrong: withServer({
+      image: PostgresImage.official('17.6', { suite: 'trixie' }),
+      dataDirectory: '/var/lib/postgresql/data',
+    }),
+    line: 'chart/server: `dataDirectory` must not lie at /var/lib/postgresql/data, which the image declares as a volume: the container runtime lays an anonymous volume there, over the claim, and the database goes with the container, got "/var/lib/postgresql/data"; write "/var/lib/postgresql/pgdata" or leave it out',
+    right: withServer({
+      image: PostgresImage.official('17.6', { suite: 'trixie' }),
+      dataDirectory: '/var/lib/postgresql/pgdata',
+    }),
+  },
+  'a data directory below a volume that the image declares (15)': {
+    wrong: withServer({
+      image: PostgresImage.official('15.14', { suite: 'bookworm' }),
+      dataDirectory: '/var/lib/postgresql/data/pgdata',
+    }),
+    line: 'chart/server: `dataDirectory` must not lie at /var/lib/postgresql/data, which the image declares as a volume: the container runtime lays an anonymous volume there, over the claim, and the database goes with the container, got "/var/lib/postgresql/data/pgdata"; write "/var/lib/postgresql/pgdata" or leave it out',
+    right: withServer({
+      image: PostgresImage.official('15.14', { suite: 'bookworm' }),
+      mountPath: '/var/lib/postgresql/data',
+      dataDirectory: '/var/lib/postgresql/data/pgdata',
+    }),
+  },
+  'a data directory above a volume that the image declares': {
+    wrong: withImage(
+      PostgresImage.custom({
+        reference: 'example.com/pg:18.1',
+        major: 18,
+        uid: 999,
+        declaredVolumes: ['/var/lib/postgresql/data/pg_wal'],
+      }),
+    ),
+    line: 'chart/server: `dataDirectory` must not lie at /var/lib/postgresql/data/pg_wal, which the image declares as a volume: the container runtime lays an anonymous volume there, over the claim, and the database goes with the container, got "/var/lib/postgresql/data"; write "/var/lib/postgresql/pgdata" or leave it out',
+    right: withImage(PostgresImage.custom({ reference: 'example.com/pg:18.1', major: 18, uid: 999 })),
+  },
+  'a relative data directory': {
+    wrong: withServer({ dataDirectory: '/var/lib/postgresql/../data' }),
+    line: 'chart/server: `dataDirectory` must be an absolute path without ".", ".." or a slash at the end, got "/var/lib/postgresql/../data"; write for example "/var/lib/postgresql/data"',
+    right: withServer({}),
+  },
+  'an adopted layout that contradicts the data directory': {
+    wrong: withServer({
+      storage: Storage.existingClaim('old', { dataSubdirectory: 'pgdata' }),
+      dataDirectory: '/var/lib/postgresql/data',
+    }),
+    line: 'chart/server: `dataDirectory` must be where the adopted claim has its data, /var/lib/postgresql/pgdata, got "/var/lib/postgresql/data"; leave it out, or correct `dataSubdirectory`',
+    right: withServer({ storage: Storage.existingClaim('old', { dataSubdirectory: 'pgdata' }) }),
+  },
+  'an adopted layout outside the claim': {
+    wrong: withServer({ storage: Storage.existingClaim('old', { dataSubdirectory: '../other' }) }),
+    line: 'chart/server: `storage.dataSubdirectory` must be a path below the top of the claim, got "../other"; write "pgdata", or what `find <mount> -name PG_VERSION` shows',
+    right: withServer({ storage: Storage.existingClaim('old', { dataSubdirectory: '18/docker' }) }),
+  },
+  'a claim mounted twice': {
+    wrong: mounted({ name: 'data', mountPath: '/var/lib/postgresql/data' }),
+    line: 'chart/server/stateful-set: `volumeMounts` of container "postgres" must mount a claim once, got "data" at /var/lib/postgresql and at /var/lib/postgresql/data; mount it at /var/lib/postgresql only',
+    right: mounted({ name: 'tmp', mountPath: '/var/tmp' }),
+  },
+  'two volumes of one claim': {
+    wrong: (chart) => {
+      const postgres = server(chart, { storage: Storage.existingClaim('old') });
+      ApiObject.of(postgres.node.findChild('stateful-set')).addJsonPatch(
+        JsonPatch.add('/spec/template/spec/volumes/-', { name: 'again', persistentVolumeClaim: { claimName: 'old' } }),
+      );
+    },
+    line: 'chart/server/stateful-set: `volumes` must refer to a claim once, got claim "old" twice; mount it in one place',
+    right: withServer({ storage: Storage.existingClaim('old') }),
+  },
+  'a mount that hides a part of the claim': {
+    wrong: mounted({ name: 'tmp', mountPath: '/var/lib/postgresql/data' }),
+    line: 'chart/server/stateful-set: `volumeMounts` of container "postgres" must not overlap, got "tmp" at /var/lib/postgresql/data, which hides that folder of "data"; mount it outside /var/lib/postgresql',
+    right: mounted({ name: 'tmp', mountPath: '/var/tmp' }),
+  },
+  'two mounts at one path': {
+    wrong: mounted({ name: 'run', mountPath: '/tmp' }),
+    line: 'chart/server/stateful-set: `volumeMounts` of container "postgres" must have different paths, got "tmp" and "run" at /tmp; move one of them',
+    right: mounted({ name: 'run', mountPath: '/run/postgresql' }),
+  },
+  'a dangling mount': {
+    wrong: mounted({ name: 'nowhere', mountPath: '/mnt' }),
+    line: 'chart/server/stateful-set: `volumeMounts` of container "postgres" must name volumes of the pod, got "nowhere" at /mnt; declare the volume or remove the mount',
+    right: mounted({ name: 'tmp', mountPath: '/mnt' }),
+  },
+  'a backup volume that is the data volume': {
+    wrong: (chart) => {
+      const of = server(chart);
+      backup(chart, { of, to: volume(chart, { name: 'data-pg-0' }), name: 'nightly' });
+    },
+    line: 'chart/nightly: `to` must be another claim than the server\'s data: a full or lost volume would take both, got "data-pg-0"; make a `BackupVolume` with a name of its own',
+    right: (chart) => backup(chart),
+  },
+  'a backup in another namespace': {
+    wrong: (chart) => {
+      const other = new Chart(chart.node.root, 'other', { namespace: 'elsewhere' });
+      backup(chart, { of: server(other) });
+    },
+    line: 'chart/nightly: `server` must be in this chart\'s namespace, ns, got "elsewhere"; put both into charts of one namespace',
+    right: (chart) => {
+      const other = new Chart(chart.node.root, 'other', { namespace: 'ns' });
+      backup(chart, { of: server(other) });
+    },
+  },
+  'a uid that does not fit the image': {
+    wrong: withServer({ uid: 1001 }),
+    line: 'chart/server: `uid` must be the one that postgres:18.1-trixie runs as, 999, got 1001; leave it out',
+    right: withServer({ uid: 999 }),
+  },
+  root: {
+    wrong: withImage(PostgresImage.custom({ reference: 'example.com/pg:18.1', major: 18, uid: 0 })),
+    line: 'chart/server: `uid` must be a number above 0, since nothing runs as root, got 0; write what `id` prints in the image',
+    right: withImage(PostgresImage.custom({ reference: 'example.com/pg:18.1', major: 18, uid: 1001 })),
+  },
+  'a tag without a minor release': {
+    wrong: withImage(PostgresImage.official('18', { suite: 'trixie' })),
+    line: 'chart/server: `version` must name a minor release, since a tag without it moves, got "18"; write for example "18.1", or pass `allowFloatingTag: true`',
+    right: withImage(PostgresImage.official('18', { suite: 'trixie', allowFloatingTag: true })),
+  },
+  'a tag without a suite': {
+    wrong: withImage(PostgresImage.official('18.1')),
+    line: 'chart/server: `suite` must be given, since a tag without it moves between Debian releases, got nothing; write `PostgresImage.official("18.1", { suite: "trixie" })` or give a `digest`',
+    right: withImage(PostgresImage.official('18.1', { digest })),
+  },
+  'an Alpine tag without a release': {
+    wrong: withImage(PostgresImage.alpine('18.1')),
+    line: 'chart/server: `release` must be given, since a tag without it moves between Alpine releases, got nothing; write `PostgresImage.alpine("18.1", { release: "3.22" })` or give a `digest`',
+    right: withImage(PostgresImage.alpine('18.1', { release: '3.22' })),
+  },
+  'a release that has no image': {
+    wrong: withImage(PostgresImage.official('14.1', { suite: 'bookworm' })),
+    line: 'chart/server: `version` must be a release of PostgreSQL 15, 16, 17, 18, got "14.1"; write for example "18.1"',
+    right: withImage(PostgresImage.official('16.10', { suite: 'bookworm' })),
+  },
+  'a digest that is none': {
+    wrong: withImage(PostgresImage.official('18.1', { digest: 'sha256:abc' })),
+    line: 'chart/server: `digest` must be "sha256:" and 64 hexadecimal digits, got "sha256:abc"; copy it from `docker buildx imagetools inspect`',
+    right: withImage(PostgresImage.official('18.1', { digest })),
+  },
+  latest: {
+    wrong: withImage(PostgresImage.custom({ reference: 'bitnami/postgresql:latest', major: 18, uid: 1001 })),
+    line: 'chart/server: `reference` must not be a tag that moves by itself, got "bitnami/postgresql:latest"; name a minor release in the tag, give a digest ("@sha256:…"), or pass `allowFloatingTag: true`',
+    right: withImage(
+      PostgresImage.custom({
+        reference: 'bitnami/postgresql:latest',
+        major: 18,
+        uid: 1001,
+        allowFloatingTag: true,
+      }),
+    ),
+  },
+  'a schedule of six fields': {
+    wrong: (chart) => backup(chart, { schedule: Schedule.cron('0 0 2 * * *') }),
+    line: 'chart/nightly: `schedule` must have five fields, got "0 0 2 * * *"; for 02:00 daily write "0 2 * * *"',
+    right: (chart) => backup(chart, { schedule: Schedule.cron('0 2 * * *') }),
+  },
+  'a minute out of range': {
+    wrong: (chart) => backup(chart, { schedule: Schedule.cron('99 2 * * *') }),
+    line: 'chart/nightly: `schedule` must have a minute from 0 to 59, got "99 2 * * *"; for 02:00 daily write "0 2 * * *"',
+    right: (chart) => backup(chart, { schedule: Schedule.cron('59 2 * * *') }),
+  },
+  'a date that never comes': {
+    wrong: (chart) => backup(chart, { schedule: Schedule.cron('0 2 31 2,4 *') }),
+    line: 'chart/nightly: `schedule` must name a date that exists, got "0 2 31 2,4 *"; for the last day that every month has write "0 2 28 * *"',
+    right: (chart) => backup(chart, { schedule: Schedule.cron('0 2 29 2 *') }),
+  },
+  'a time zone in the schedule': {
+    wrong: (chart) => backup(chart, { schedule: Schedule.cron('TZ=UTC 0 2 * * *') }),
+    line: 'chart/nightly: `schedule` must not hold a time zone, which Kubernetes rejects, got "TZ=UTC 0 2 * * *"; write `Schedule.cron("0 2 * * *", { timeZone: "America/New_York" })`',
+    right: (chart) => backup(chart, { schedule: Schedule.cron('0 2 * * *', { timeZone: 'America/New_York' }) }),
+  },
+  'an unknown time zone': {
+    wrong: (chart) => backup(chart, { schedule: Schedule.daily('02:00', { timeZone: 'America/Springfield' }) }),
+    line: 'chart/nightly: `timeZone` must be a name of the IANA time zone database, got "America/Springfield"; write for example "America/New_York"',
+    right: (chart) => backup(chart, { schedule: Schedule.daily('02:00', { timeZone: 'America/New_York' }) }),
+  },
+  'a time that no clock shows': {
+    wrong: (chart) => backup(chart, { schedule: Schedule.daily('24:00') }),
+    line: 'chart/nightly: `time` must be "HH:MM" between "00:00" and "23:59", got "24:00"; write for example "02:00"',
+    right: (chart) => backup(chart, { schedule: Schedule.daily('23:59') }),
+  },
+  'shared memory beyond the limit': {
+    wrong: withServer({ sharedMemory: Size.gibibytes(2) }),
+    line: 'chart/server: `sharedMemory` must fit into the memory limit, which it counts towards, got "2Gi"; write for example `Size.mebibytes(256)`',
+    right: withServer({ sharedMemory: Size.mebibytes(256) }),
+  },
+  'a memory request above the limit': {
+    wrong: withServer({
+      resources: {
+        cpu: { request: Cpu.millis(100), limit: Cpu.millis(200) },
+        memory: { request: Size.gibibytes(2), limit: Size.gibibytes(1) },
+      },
+    }),
+    line: 'chart/server: `resources.memory.request` must be at most the limit, 1Gi, got "2Gi"; raise the limit',
+    right: withServer({
+      resources: {
+        cpu: { request: Cpu.millis(100), limit: Cpu.millis(200) },
+        memory: { request: Size.gibibytes(1), limit: Size.gibibytes(1) },
+      },
+    }),
+  },
+  'a CPU request above the limit': {
+    wrong: withServer({
+      resources: {
+        cpu: { request: Cpu.units(1), limit: Cpu.millis(200) },
+        memory: { request: Size.gibibytes(1), limit: Size.gibibytes(1) },
+      },
+    }),
+    line: 'chart/server: `resources.cpu.request` must be at most the limit, 200m, got "1000m"; raise the limit',
+    right: withServer({}),
+  },
+  'a name that Kubernetes rejects': {
+    wrong: withServer({ name: 'My_Postgres' }),
+    line: 'chart/server: `name` must be lower-case letters, digits and "-", beginning and ending with a letter or digit, for a StatefulSet, got "My_Postgres"; write for example "my-postgres"',
+    right: withServer({ name: 'my-postgres' }),
+  },
+  'a Service name that begins with a digit': {
+    wrong: withServer({ name: '1st' }),
+    line: 'chart/server: `name` must begin with a letter for a Service, got "1st"; write for example "pg-1st"',
+    right: withServer({ name: 'pg-1st' }),
+  },
+  'a CronJob of 53 characters': {
+    wrong: (chart) => backup(chart, { name: 'x'.repeat(53) }),
+    line: `chart/nightly: \`name\` must be 1 to 52 characters for a CronJob, got "${'x'.repeat(53)}"; choose a shorter name`,
+    right: (chart) => backup(chart, { name: 'x'.repeat(52) }),
+  },
+  'two objects of one name': {
+    wrong: (chart) => {
+      server(chart);
+      new ApiObject(chart, 'mine', { apiVersion: 'v1', kind: 'Service', metadata: { name: 'pg' } });
+    },
+    line: 'chart/mine: `name` must be used once, got Service ns/pg here and in chart/server/service; rename one of them',
+    right: (chart) => {
+      server(chart);
+      new ApiObject(chart, 'mine', {
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata: { name: 'pg', namespace: 'elsewhere' },
+      });
+    },
+  },
+  'a retention of nothing': {
+    wrong: (chart) => backup(chart, { retention: Retention.last(0) }),
+    line: 'chart/nightly: `retention` must keep at least 1 backup, got 0; write for example `Retention.last(7)`',
+    right: (chart) => backup(chart, { retention: Retention.last(1) }),
+  },
+  'a compression level that does not exist': {
+    wrong: (chart) => backup(chart, { compression: Compression.gzip(10) }),
+    line: 'chart/nightly: `level` must be 1 to 9 for gzip, got 10; write `Compression.gzip()`',
+    right: (chart) => backup(chart, { compression: Compression.zstd(10) }),
+  },
+  'a password in plain text': {
+    wrong: withServer({ superuser: 'hunter2' as unknown as Credentials }),
+    line: 'chart/server: `superuser` must refer to a Secret, got nothing; write `Credentials.fromSecret("name-of-secret", { passwordKey: "key" })`',
+    right: withServer({ superuser: Credentials.fromSecret('pg', { passwordKey: 'key' }) }),
+  },
+  'a password in plain text, patched in': {
+    wrong: patched('/spec/template/spec/containers/0/env/-', { name: 'PGPASSWORD', value: 'hunter2' }),
+    line: 'chart/server/stateful-set: `env` of container "postgres" must take PGPASSWORD from a Secret, got a value in plain text; use `valueFrom.secretKeyRef`',
+    right: patched('/spec/template/spec/containers/0/env/-', { name: 'PGAPPNAME', value: 'x' }),
+  },
+  'a Secret key that cannot be': {
+    wrong: withServer({ superuser: Credentials.fromSecret('pg', { passwordKey: 'pass word' }) }),
+    line: 'chart/server: `superuser.passwordKey` must be a key of a Secret (letters, digits, "-", "_", "."), got "pass word"; write `Credentials.fromSecret("name-of-secret", { passwordKey: "key" })`',
+    right: withServer({ superuser: Credentials.fromSecret('pg', { passwordKey: 'pass.word_1' }) }),
+  },
+  'two names for one role': {
+    wrong: withServer({
+      superuser: Credentials.fromSecret('pg', { passwordKey: 'key', username: 'me', usernameKey: 'user' }),
+    }),
+    line: 'chart/server: `superuser.username` must stand alone, got "me"; give `username` or `usernameKey`, not both',
+    right: withServer({ superuser: Credentials.fromSecret('pg', { passwordKey: 'key', usernameKey: 'user' }) }),
+  },
+  'a setting that the construct makes': {
+    wrong: withServer({ settings: { port: 5433 } }),
+    line: 'chart/server: `settings` must leave alone what the construct sets itself, got "port"; leave it out',
+    right: withServer({ settings: { work_mem: '16MB' } }),
+  },
+  'an init script that would run after the last': {
+    wrong: withServer({ initScripts: { 'zzzz.sql': '' } }),
+    line: 'chart/server: `initScripts` must have file names that end in ".sql" or ".sh" and do not begin with "z", got "zzzz.sql"; write for example "01-extensions.sql"',
+    right: withServer({ initScripts: { '01-extensions.sql': 'CREATE EXTENSION pg_trgm;' } }),
+  },
+  'a size of nothing': {
+    wrong: withServer({ storage: Storage.claimTemplate({ size: Size.gibibytes(0) }) }),
+    line: 'chart/server: `storage.size` must be above 0, got "0Gi"; write for example `Size.gibibytes(8)`',
+    right: withServer({ storage: Storage.claimTemplate(gibibyte) }),
+  },
+  'an access mode that does not exist': {
+    wrong: (chart) => volume(chart, { accessMode: 'ReadOnly' as 'ReadWriteOnce' }),
+    line: 'chart/backups: `accessMode` must be ReadWriteOnce, ReadWriteOncePod, ReadWriteMany, got "ReadOnly"; write "ReadWriteOnce"',
+    right: (chart) => volume(chart, { accessMode: 'ReadWriteMany' }),
+  },
+  'a startup without time': {
+    wrong: withServer({ startupTimeout: Duration.seconds(1) }),
+    line: 'chart/server: `startupTimeout` must be at least 5 s, got "1 s"; write for example `Duration.hours(1)`',
+    right: withServer({ startupTimeout: Duration.minutes(1) }),
+  },
+  'a job without time': {
+    wrong: (chart) => backup(chart, { deadline: Duration.seconds(0) }),
+    line: 'chart/nightly: `deadline` must be above 0, got "0 s"; write for example `Duration.hours(6)`',
+    right: (chart) => backup(chart, { deadline: Duration.hours(1) }),
+  },
+  'a restore of a file elsewhere': {
+    wrong: (chart) => new LogicalRestore(chart, 'restore', { from: backup(chart), file: '../etc/passwd' }),
+    line: 'chart/restore: `file` must be a file name on the backup volume, got "../etc/passwd"; write for example "postgres-backup-2026-11-21-020000.sql.gz"',
+    right: (chart) => new LogicalRestore(chart, 'restore', { from: backup(chart), file: 'old.sql.gz' }),
+  },
+};
+
+describe('synth refuses', () => {
+  it.each(Object.entries(REFUSALS))('%s', (_, { wrong, line, right }) => {
+    expect(refusal(wrong)).toBe(line);
+    expect(render(right).length).toBeGreaterThan(0);
+  });
+
+  it('all problems of patched objects at once, one a line', () => {
+    const lines = refusal(mounted({ name: 'nowhere', mountPath: '/mnt' }, { name: 'run', mountPath: '/tmp' })).split(
+      '\n',
+    );
+    expect(lines).toHaveLength(2);
+  });
+
+  it('never with the password that it was given', () => {
+    expect(refusal(withServer({ superuser: 'hunter2' as unknown as Credentials }))).not.toContain('hunter2');
+  });
+});

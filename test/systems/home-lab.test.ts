@@ -1,0 +1,154 @@
+import { App, Testing } from 'cdk8s';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { manifestSerializer } from '../../lib/testing';
+import { HomeLab } from '../../systems/home-lab';
+import { find, type Manifest } from '../helpers/render';
+
+expect.addSnapshotSerializer(manifestSerializer);
+
+let objects: Manifest[];
+beforeAll(() => {
+  objects = Testing.synth(new HomeLab(new App(), 'home-lab'));
+});
+
+const get = (kind: string, name?: string) => find(objects, kind, name);
+const podOf = (object: Manifest): Manifest =>
+  (object.kind === 'CronJob' ? object.spec.jobTemplate.spec : object.spec).template.spec;
+const pods = () => ['StatefulSet', 'CronJob', 'Job'].map((kind) => podOf(get(kind)));
+const env = (container: Manifest): Record<string, unknown> =>
+  Object.fromEntries(container.env.map((e: Manifest) => [e.name, e.value ?? e.valueFrom]));
+const labels = { 'app.kubernetes.io/name': 'postgres', 'app.kubernetes.io/part-of': 'home-lab' };
+
+describe('home-lab', () => {
+  it('is rendered as it was, scripts aside (they have tests of their own)', () => {
+    const withoutScripts = objects.map((object) =>
+      object.metadata.name?.endsWith('-scripts') ? { ...object, data: Object.keys(object.data) } : object,
+    );
+    expect(withoutScripts).toMatchSnapshot();
+  });
+
+  it('HL-1: server postgres-postgresql in namespace data, password by reference', () => {
+    const set = get('StatefulSet');
+    expect(set.metadata).toMatchObject({ name: 'postgres-postgresql', namespace: 'data' });
+    expect(set.spec).toMatchObject({ replicas: 1, serviceName: 'postgres-postgresql' });
+    const service = get('Service');
+    expect(service.metadata).toMatchObject({ name: 'postgres-postgresql', namespace: 'data' });
+    expect(service.spec.ports).toEqual([{ name: 'postgres', port: 5432, targetPort: 'postgres' }]);
+    const [container] = podOf(set).containers;
+    expect(container.image).toMatch(/^postgres:18\.\d+-trixie$/);
+    expect(env(container)).toMatchObject({
+      POSTGRES_USER: 'postgres',
+      POSTGRES_PASSWORD: { secretKeyRef: { name: 'postgres-postgresql', key: 'postgres-password' } },
+    });
+  });
+
+  it('HL-1, RP-1: the Service matches the server and no pod of a Job', () => {
+    const selector = Object.entries(get('Service').spec.selector);
+    const matches = (template: Manifest) => selector.every(([key, value]) => template.metadata.labels[key] === value);
+    expect(matches(get('StatefulSet').spec.template)).toBe(true);
+    expect(matches(get('CronJob').spec.jobTemplate.spec.template)).toBe(false);
+    expect(matches(get('Job').spec.template)).toBe(false);
+    expect(get('StatefulSet').spec.selector.matchLabels).toEqual(get('Service').spec.selector);
+  });
+
+  it('HL-2: data on NFS through the claim template data, kept when the StatefulSet goes', () => {
+    const { spec } = get('StatefulSet');
+    expect(spec.volumeClaimTemplates).toEqual([
+      {
+        apiVersion: 'v1',
+        kind: 'PersistentVolumeClaim',
+        metadata: expect.objectContaining({ name: 'data' }),
+        spec: {
+          accessModes: ['ReadWriteOnce'],
+          storageClassName: 'nfs-client',
+          resources: { requests: { storage: '8Gi' } },
+        },
+      },
+    ]);
+    expect(spec.persistentVolumeClaimRetentionPolicy).toEqual({ whenDeleted: 'Retain', whenScaled: 'Retain' });
+  });
+
+  it('mounts the data once, at /var/lib/postgresql, with PGDATA=/var/lib/postgresql/data', () => {
+    const pod = podOf(get('StatefulSet'));
+    for (const container of [...pod.initContainers, ...pod.containers]) {
+      const mounts = container.volumeMounts.filter((m: Manifest) => m.name === 'data');
+      expect(mounts).toEqual([{ name: 'data', mountPath: '/var/lib/postgresql' }]);
+      expect(env(container)['PGDATA']).toBe('/var/lib/postgresql/data');
+    }
+  });
+
+  it('HL-3: resources', () => {
+    expect(podOf(get('StatefulSet')).containers[0].resources).toEqual({
+      requests: { cpu: '100m', memory: '256Mi' },
+      limits: { cpu: '500m', memory: '1Gi' },
+    });
+  });
+
+  it('HL-5: no disruption budget blocks a drain', () => {
+    expect(objects.filter((object) => object.kind === 'PodDisruptionBudget')).toEqual([]);
+  });
+
+  it('HL-6: backup claim of its own, never pruned', () => {
+    const claim = get('PersistentVolumeClaim');
+    expect(claim.metadata).toMatchObject({ name: 'postgres-backup', namespace: 'data' });
+    expect(claim.metadata.annotations).toEqual({ 'argocd.argoproj.io/sync-options': 'Prune=false,Delete=false' });
+    expect(claim.spec).toEqual({
+      accessModes: ['ReadWriteOnce'],
+      storageClassName: 'nfs-client',
+      resources: { requests: { storage: '10Gi' } },
+    });
+  });
+
+  it('HL-7: CronJob postgres-backup at 02:00 UTC', () => {
+    const cron = get('CronJob');
+    expect(cron.metadata).toMatchObject({ name: 'postgres-backup', namespace: 'data' });
+    expect(cron.spec).toMatchObject({ schedule: '0 2 * * *', timeZone: 'Etc/UTC', concurrencyPolicy: 'Forbid' });
+    expect(cron.spec.jobTemplate.spec).toMatchObject({ backoffLimit: 3, ttlSecondsAfterFinished: 86400 });
+    expect(podOf(cron).restartPolicy).toBe('OnFailure');
+    for (const { labels: found } of [cron.metadata, cron.spec.jobTemplate.spec.template.metadata]) {
+      expect(found).toMatchObject({ ...labels, 'app.kubernetes.io/component': 'backup' });
+    }
+  });
+
+  it('HL-8, HL-9: dumps go to /backup as gzip, the newest 7 stay', () => {
+    const [dump] = podOf(get('CronJob')).containers;
+    expect(dump.volumeMounts).toContainEqual({ name: 'backup', mountPath: '/backup' });
+    expect(podOf(get('CronJob')).volumes).toContainEqual({
+      name: 'backup',
+      persistentVolumeClaim: { claimName: 'postgres-backup' },
+    });
+    expect(env(dump)).toMatchObject({
+      BACKUP_DIR: '/backup',
+      BACKUP_NAME: 'postgres-backup',
+      COMPRESSION: 'gzip',
+      RETENTION_LAST: '7',
+    });
+  });
+
+  it('HL-10, HL-11: the restore is a Job that only `kubectl create` takes, and it cannot write to the backups', () => {
+    const { metadata } = get('Job');
+    expect(metadata).toMatchObject({ generateName: 'postgres-restore-', namespace: 'data' });
+    expect(metadata).not.toHaveProperty('name');
+    expect(podOf(get('Job')).containers[0].volumeMounts).toContainEqual({
+      name: 'backup',
+      mountPath: '/backup',
+      readOnly: true,
+    });
+  });
+
+  it('runs every pod as 999:999, init containers too, and leaves the squashed volumes without fsGroup', () => {
+    for (const pod of pods()) {
+      for (const context of [pod, ...(pod.initContainers ?? []), ...pod.containers].map((c) => c.securityContext)) {
+        expect(context).toMatchObject({ runAsUser: 999, runAsGroup: 999, runAsNonRoot: true });
+      }
+      expect(pod.securityContext).not.toHaveProperty('fsGroup');
+    }
+  });
+
+  it('reads passwords from the Secret and holds none', () => {
+    const text = JSON.stringify(objects.filter((object) => object.kind !== 'ConfigMap'));
+    expect(objects.map((object) => object.kind)).not.toContain('Secret');
+    expect(text.match(/"name":"(PGPASSWORD|POSTGRES_PASSWORD)","value":/g)).toBeNull();
+    expect(text.match(/"name":"(PGPASSWORD|POSTGRES_PASSWORD)","valueFrom":/g)).toHaveLength(3);
+  });
+});
