@@ -1,0 +1,142 @@
+# What a dump holds, as lines of tab-separated fields (escaped: \t \n \\); loaded after dump-lexer.awk:
+#
+#   format         pg_dumpall | pg_dump | unknown
+#   dumped-from    server version            dumped-by     pg_dump version
+#   restrict       1 if it has \restrict (then psql must be 15.14, 16.10, 17.6 or newer)
+#   role           identifier                tablespace    identifier
+#   database       name, identifier, created here (1 | 0), statements that make something, statements about the database
+#                  (a pg_dump file without --create does not say which database it is of: name and identifier are empty)
+#   extension      database, name
+#   table          database, qualified identifier, rows (null: not known, the rows are INSERT statements)
+#   bytes          uncompressed size
+#   complete       1 if the end marker is where only pg_dump can have written it, and nothing follows; else 0
+#
+# -v statements=FILE also writes the statements about roles, tablespaces and databases to FILE.
+
+BEGIN { format = "unknown"; marker = ""; complete = 0 }
+
+function on_comment(text) {
+  if (text == "--") return
+  complete = text == marker
+  if (complete) return
+  if (format == "unknown") {
+    if (text == "-- PostgreSQL database cluster dump") {
+      format = "pg_dumpall"
+      marker = "-- PostgreSQL database cluster dump complete"
+    } else if (text == "-- PostgreSQL database dump") {
+      format = "pg_dump"
+      marker = "-- PostgreSQL database dump complete"
+      database = add_database("", "")
+    }
+  } else if (dumped_from == "" && text ~ /^-- Dumped from database version /) {
+    dumped_from = substr(text, 33)
+  } else if (dumped_by == "" && text ~ /^-- Dumped by pg_dump version /) {
+    dumped_by = substr(text, 30)
+  }
+}
+
+function on_meta(text,    name) {
+  if (text ~ /^\\unrestrict / && substr(text, 13) == restricted) { restricted = ""; return }
+  complete = 0
+  if (text ~ /^\\restrict /) {
+    restricted = substr(text, 11)
+    has_restrict = 1
+  } else if (text ~ /^\\c(onnect)? /) {
+    name = connected(text)
+    database = add_database(name, quoted(name))
+  }
+}
+
+function on_piece(text, ends) { complete = 0 }
+
+function on_statement(text,    at, name) {
+  if (is_setting(text)) return
+  if ((at = database_at(text)) > 0) {
+    name = identifier(text, at)
+    # --clean dumps drop a database under this name, nothing says yet that they hold it
+    if (text !~ /^DROP /) {
+      at = add_database(unquoted(name), name)
+      if (text ~ /^CREATE /) created[at] = 1
+      else about[at]++
+    }
+    keep(text)
+  } else if (format == "pg_dumpall" && is_global(text)) {
+    if (text ~ /^CREATE ROLE /) roles[++role_count] = identifier(text, 13)
+    else if (text ~ /^CREATE TABLESPACE /) tablespaces[++tablespace_count] = identifier(text, 19)
+    keep(text)
+  } else if (text !~ /^UPDATE pg_catalog\.pg_database /) {
+    objects[database]++
+    if (text ~ /^INSERT INTO /) add_table(qualified(text, 13), "null")
+    else if (text ~ /^CREATE EXTENSION /) add_extension(text)
+  }
+}
+
+function keep(text) {
+  if (statements != "") print text > statements
+}
+
+# NR counts the rows by itself; the comparison is all that a row costs, besides its length.
+function on_copy(    first, size) {
+  first = NR
+  size = 0
+  while ((getline) > 0) {
+    size += length($0) + 1
+    if ($0 == "\\.") {
+      bytes += size
+      add_table(qualified(statement, 6), NR - first - 1)
+      return
+    }
+  }
+  bytes += size
+  unfinished = 1
+}
+
+function add_table(name, rows,    key) {
+  key = database SUBSEP name
+  if (!(key in table_index)) {
+    table_index[key] = ++table_count
+    table_name[table_count] = name
+    table_database[table_count] = database
+    table_rows[table_count] = rows
+  } else if (rows != "null") {
+    table_rows[table_index[key]] += rows
+  }
+}
+
+function add_extension(text,    at) {
+  at = 18
+  if (substr(text, at, 14) == "IF NOT EXISTS ") at += 14
+  extension_name[++extension_count] = unquoted(identifier(text, at))
+  extension_database[extension_count] = database
+}
+
+# add_database(name, identifier): its number; a pg_dump file's only database is number 1, also before its name is known
+function add_database(name, written) {
+  if (name in database_index) return database_index[name]
+  if (format == "pg_dump" && database_count == 1 && database_name[1] == "") {
+    database_name[1] = name
+    database_identifier[1] = written
+    return database_index[name] = 1
+  }
+  database_index[name] = ++database_count
+  database_name[database_count] = name
+  database_identifier[database_count] = written
+  return database_count
+}
+
+END {
+  print "format\t" format
+  if (dumped_from != "") print "dumped-from\t" field(dumped_from)
+  if (dumped_by != "") print "dumped-by\t" field(dumped_by)
+  if (has_restrict) print "restrict\t1"
+  for (i = 1; i <= role_count; i++) print "role\t" field(roles[i])
+  for (i = 1; i <= tablespace_count; i++) print "tablespace\t" field(tablespaces[i])
+  for (i = 1; i <= database_count; i++)
+    print "database\t" field(database_name[i]) "\t" field(database_identifier[i]) "\t" (created[i] + 0) "\t" (objects[i] + 0) "\t" (about[i] + 0)
+  for (i = 1; i <= extension_count; i++)
+    print "extension\t" field(database_name[extension_database[i]]) "\t" field(extension_name[i])
+  for (i = 1; i <= table_count; i++)
+    print "table\t" field(database_name[table_database[i]]) "\t" field(table_name[i]) "\t" table_rows[i]
+  printf "bytes\t%.0f\n", bytes
+  print "complete\t" (complete && !unfinished && !open && state == "" && restricted == "" ? 1 : 0)
+}
