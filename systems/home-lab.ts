@@ -21,7 +21,7 @@ export class HomeLab extends Chart {
 
     const server = new Postgres(this, 'server', {
       name: 'postgres-postgresql',
-      image: PostgresImage.official('18.1', { suite: 'trixie' }),
+      image: PostgresImage.official('18.3', { suite: 'trixie' }),
       storage: Storage.claimTemplate({ size: Size.gibibytes(8), ...nfs }),
       superuser: Credentials.fromSecret('postgres-postgresql', { passwordKey: 'postgres-password' }),
       resources: {
