@@ -3,7 +3,9 @@ type Config = import('vitest/config', { with: { 'resolution-mode': 'import' }}).
 
 const root = `${__dirname}/..`;
 const minutes = (n: number) => n * 60_000;
+const REHEARSALS = ['test/rehearsal/**/*.test.ts', 'test/**/*.rehearsal.test.ts'];
 
+// Two files at a time in both projects: tests of commands and of pods wait about as much as they compute.
 module.exports = {
   test: {
     projects: [
@@ -12,9 +14,10 @@ module.exports = {
           name: 'unit',
           root,
           include: ['test/**/*.test.ts'],
-          exclude: ['test/rehearsal/**', 'test/e2e/**'],
+          exclude: [...REHEARSALS, 'test/e2e/**'],
           testTimeout: minutes(1),
           hookTimeout: minutes(3),
+          maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
       },
@@ -22,23 +25,12 @@ module.exports = {
         test: {
           name: 'rehearsal',
           root,
-          include: ['test/rehearsal/**/*.test.ts'],
+          include: REHEARSALS,
+          globalSetup: 'test/rehearsal/setup/setup.ts',
           testTimeout: minutes(2),
           hookTimeout: minutes(3),
-          // Servers, dumps and restores wait more than they compute; two at a time fill two cores and starve none.
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
-        },
-      },
-      {
-        test: {
-          name: 'e2e',
-          root,
-          include: ['test/e2e/**/*.test.ts'],
-          testTimeout: minutes(10),
-          hookTimeout: minutes(10),
-          maxWorkers: 1,
-          sequence: { groupOrder: 2 },
         },
       },
     ],
