@@ -46,9 +46,9 @@ describe('npm run synth', () => {
     ['a constructor refuses', "Schedule.daily('02:00')", "Schedule.daily('25:00')", 'home-lab/nightly'],
     [
       'a check of the whole app refuses',
-      "name: 'postgres-backup', size",
-      "name: 'Postgres_Backup', size",
-      'home-lab/backups',
+      'const nightly =',
+      `new BackupVolume(this, 'again', { name: 'postgres-backup', size: Size.gibibytes(10), ...nfs });\nconst nightly =`,
+      'home-lab/again',
     ],
   ])('says in one line what %s, and leaves dist/ as it was', (_what, right, wrong, where) => {
     expect(system).toContain(right);
