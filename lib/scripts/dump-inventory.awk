@@ -4,7 +4,8 @@
 #   dumped-from    server version            dumped-by     pg_dump version
 #   restrict       1 if it has \restrict (then psql must be 15.14, 16.10, 17.6 or newer)
 #   role           identifier                tablespace    identifier
-#   database       name, identifier, created here (1 | 0), statements that make something, statements about the database
+#   database       name, identifier, created here (1 | 0), statements that make something, statements about
+#                  the database as a whole (besides owner, comment and template), uncompressed bytes
 #                  (a pg_dump file without --create does not say which database it is of: name and identifier are empty)
 #   extension      database, name
 #   table          database, qualified identifier, rows (null: not known, the rows are INSERT statements)
@@ -43,7 +44,8 @@ function on_meta(text,    name) {
     has_restrict = 1
   } else if (text ~ /^\\c(onnect)? /) {
     name = connected(text)
-    database = add_database(name, quoted(name))
+    count_bytes()
+    database = add_database(name, connected_as)
   }
 }
 
@@ -57,7 +59,7 @@ function on_statement(text,    at, name) {
     if (text !~ /^DROP /) {
       at = add_database(unquoted(name), name)
       if (text ~ /^CREATE /) created[at] = 1
-      else about[at]++
+      else if (text !~ /^COMMENT / && substr(text, identifier_end) !~ /^ (OWNER TO|IS_TEMPLATE) /) about[at]++
     }
     keep(text)
   } else if (format == "pg_dumpall" && is_global(text)) {
@@ -124,7 +126,19 @@ function add_database(name, written) {
   return database_count
 }
 
+# What the file says before the next \connect is of the database before it.
+function count_bytes() {
+  if (database) database_bytes[database] += bytes - counted_bytes
+  counted_bytes = bytes
+}
+
+# print writes big numbers as 1e+10
+function decimal(number) {
+  return sprintf("%.0f", number)
+}
+
 END {
+  count_bytes()
   print "format\t" format
   if (dumped_from != "") print "dumped-from\t" field(dumped_from)
   if (dumped_by != "") print "dumped-by\t" field(dumped_by)
@@ -132,11 +146,11 @@ END {
   for (i = 1; i <= role_count; i++) print "role\t" field(roles[i])
   for (i = 1; i <= tablespace_count; i++) print "tablespace\t" field(tablespaces[i])
   for (i = 1; i <= database_count; i++)
-    print "database\t" field(database_name[i]) "\t" field(database_identifier[i]) "\t" (created[i] + 0) "\t" (objects[i] + 0) "\t" (about[i] + 0)
+    print "database\t" field(database_name[i]) "\t" field(database_identifier[i]) "\t" (created[i] + 0) "\t" (objects[i] + 0) "\t" (about[i] + 0) "\t" decimal(database_bytes[i])
   for (i = 1; i <= extension_count; i++)
     print "extension\t" field(database_name[extension_database[i]]) "\t" field(extension_name[i])
   for (i = 1; i <= table_count; i++)
     print "table\t" field(database_name[table_database[i]]) "\t" field(table_name[i]) "\t" table_rows[i]
-  printf "bytes\t%.0f\n", bytes
+  print "bytes\t" decimal(bytes)
   print "complete\t" (complete && !unfinished && !open && state == "" && restricted == "" ? 1 : 0)
 }

@@ -43,17 +43,17 @@ function lex_line(text,    count, i) {
   position = 1          # where the part being scanned begins
   rest_is_comment = 0
   # Splitting at the quotes costs the same for every length of line; cutting them off one by one would not.
-  count = split(line, part, "'")
+  count = split(line, pieces, "'")
   for (i = 1; i <= count && !rest_is_comment; i++) {
-    if (state != "'" && state != "e") scan(part[i])
-    position += length(part[i]) + 1
+    if (state != "'" && state != "e") scan(pieces[i])
+    position += length(pieces[i]) + 1
     if (i == count || rest_is_comment) break
     if (state == "") {
-      opens_string(part[i])
+      opens_string(pieces[i])
     } else if (state == "'") {
       state = ""        # of '' the second one opens the string again
-    } else if (state == "e" && !ends_in_backslash(part[i])) {
-      if (part[i + 1] == "" && i + 1 < count) { i++; position++ } else state = ""
+    } else if (state == "e" && !ends_in_backslash(pieces[i])) {
+      if (pieces[i + 1] == "" && i + 1 < count) { i++; position++ } else state = ""
     }
   }
   if (copy_follows) return
@@ -233,21 +233,22 @@ function unquoted(name) {
 }
 
 function quoted(name) {
-  if (name ~ /^[a-z_][a-z0-9_]*$/) return name
-  gsub(/"/, "\"\"", name)
-  return "\"" name "\""
+  return "\"" replaced(name, "\"", "\"\"") "\""
 }
 
-# the database that \connect names: \connect x, \connect "X y", \connect -reuse-previous=on "dbname='x y'"
+# the database that \connect names: \connect x, \connect "X y", \connect -reuse-previous=on "dbname='x y'";
+# connected_as is its identifier
 function connected(command,    name) {
   name = command
   sub(/^\\c(onnect)?[ \t]+/, "", name)
-  if (name !~ /^-reuse-previous=on[ \t]+"dbname='/) return unquoted(identifier(name, 1))
+  if (name !~ /^-reuse-previous=on[ \t]+"dbname='/) return unquoted(connected_as = identifier(name, 1))
   sub(/^-reuse-previous=on[ \t]+/, "", name)
   name = unquoted(identifier(name, 1))
   sub(/^dbname='/, "", name)
   sub(/'$/, "", name)
-  return without_escapes(name)
+  name = without_escapes(name)
+  connected_as = quoted(name)
+  return name
 }
 
 function without_escapes(text,    result, at) {
@@ -302,8 +303,25 @@ function is_setting(text) {
 # Lines of a result: tab, newline and backslash are escaped.
 function field(text) {
   if (text !~ /[\\\t\n]/) return text
-  gsub(/\\/, "\\\\", text)
-  gsub(/\t/, "\\t", text)
-  gsub(/\n/, "\\n", text)
-  return text
+  return replaced(replaced(replaced(text, "\\", "\\\\"), "\t", "\\t"), "\n", "\\n")
+}
+
+# Every `old` becomes `new`: what gsub does to backslashes differs between mawk, gawk and busybox.
+function replaced(text, old, new,    result, at) {
+  result = ""
+  while ((at = index(text, old)) > 0) {
+    result = result substr(text, 1, at - 1) new
+    text = substr(text, at + length(old))
+  }
+  return result text
+}
+
+function unescaped(text,    result, at, next_one) {
+  result = ""
+  while ((at = index(text, "\\")) > 0) {
+    next_one = substr(text, at + 1, 1)
+    result = result substr(text, 1, at - 1) (next_one == "t" ? "\t" : next_one == "n" ? "\n" : next_one)
+    text = substr(text, at + 2)
+  }
+  return result text
 }

@@ -1,0 +1,76 @@
+# The roles of a dump in a form that a live server can take; loaded after dump-lexer.awk. Prints statements that can all
+# run in one transaction (so nothing about CREATE TABLESPACE, which cannot; the restore wants tablespaces to exist).
+#
+#   -v existing=FILE       the roles that the server has, one per line (escaped: \t \n \\)
+#   -v part=new            roles that the server lacks, with all that the dump says of them, passwords too, and every
+#                          membership that one of them takes part in
+#   -v part=existing       for the roles that it has: attributes, settings, comments, memberships, but never the password
+#                          nor its expiry (that would lock applications out); also rights on tablespaces and parameters
+#   -v bootstrap=NAME      the server's first superuser: its attributes stay as they are
+#   -v current=NAME        the role that runs the restore: the same
+#   -v server_major=18     -v dumped_by_major=15
+
+BEGIN {
+  while ((getline entry < existing) > 0) exists[unescaped(entry)] = 1
+  close(existing)
+}
+
+function on_comment(text) {}
+function on_meta(text) {}
+function on_piece(text, ends) {}
+function on_copy() { while ((getline) > 0) if ($0 == "\\.") return }
+
+function on_statement(text,    name, is_new) {
+  if (!is_global(text) || text ~ /^DROP / || text ~ /^CREATE TABLESPACE /) return
+  if (text ~ /^GRANT / && text !~ /^GRANT [A-Z, ]+ ON /) { membership(text); return }
+  if (text !~ /^(CREATE|ALTER) ROLE / && text !~ /^COMMENT ON ROLE / && text !~ /^SECURITY LABEL FOR .* ON ROLE /) {
+    if (part == "existing") print text
+    return
+  }
+  name = subject(text)
+  is_new = !(name in exists)
+  if (text ~ /^ALTER ROLE / && substr(text, identifier_end, 6) == " WITH ") {
+    if (text ~ / SUPERUSER /) superuser[name] = 1
+    if (!is_new) {
+      if (name == bootstrap || name == current) return
+      text = without_password(text)
+    }
+  } else if (text ~ /^CREATE ROLE / && !is_new) {
+    return
+  }
+  if (is_new == (part == "new")) print text
+}
+
+# the role that a statement is about
+function subject(text) {
+  if (text ~ /^COMMENT ON ROLE /) return unquoted(identifier(text, 17))
+  if (text !~ /^SECURITY LABEL /) return unquoted(identifier(text, text ~ /^CREATE / ? 13 : 12))
+  identifier(text, 20)
+  return unquoted(identifier(text, identifier_end + 9))
+}
+
+# ALTER ROLE x WITH … PASSWORD '…' VALID UNTIL '…';
+function without_password(text,    head, rest) {
+  head = substr(text, 1, identifier_end - 1)
+  rest = substr(text, identifier_end)
+  sub(/ PASSWORD '([^']|'')*'/, "", rest)
+  sub(/ VALID UNTIL '([^']|'')*'/, "", rest)
+  return head rest
+}
+
+# GRANT group TO member [WITH …] [GRANTED BY grantor];
+function membership(text,    group, member, grantor, rest, at, is_new) {
+  group = unquoted(identifier(text, 7))
+  member = unquoted(identifier(text, identifier_end + 4))
+  is_new = !(group in exists) || !(member in exists)
+  if (is_new != (part == "new")) return
+  rest = substr(text, identifier_end)
+  if (match(rest, / GRANTED BY /)) {
+    at = identifier_end + RSTART - 1
+    grantor = unquoted(identifier(text, at + 12))
+    # Since 16 a grantor must hold the role himself or be the first superuser; before, any superuser left his name there.
+    if ((server_major >= 16 && dumped_by_major < 16) || (grantor in superuser && grantor != bootstrap))
+      text = substr(text, 1, at - 1) ";"
+  }
+  print text
+}
