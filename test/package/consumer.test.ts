@@ -118,13 +118,22 @@ describe('a consumer', () => {
   });
 
   it.each([
-    ['node16', 'node16', 'false'],
-    ['esnext', 'bundler', 'true'],
-  ])('compiles in strict TypeScript, module %s resolved as %s, skipLibCheck %s', (module, resolution, skipLibCheck) => {
-    const wrong = '// @ts-expect-error a schedule is no number\nexport const wrong = Schedule.daily(2);\n';
-    fs.writeFileSync(path.join(consumer, 'consumer.ts'), `${program()}\n${wrong}`);
-    const options = { target: 'es2022', module, moduleResolution: resolution, skipLibCheck };
-    const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
+    // The options of the cdk8s template, which does not skip the check of the libraries' types.
+    ['commonjs', 'node10', { target: 'es2017', lib: 'es2016', skipLibCheck: 'false' }],
+    ['node16', 'node16', { target: 'es2022', skipLibCheck: 'true' }],
+    ['esnext', 'bundler', { target: 'es2022', skipLibCheck: 'true' }],
+  ])('compiles in strict TypeScript, module %s resolved as %s', (module, moduleResolution, others) => {
+    const more = [
+      "import { manifestSerializer } from 'cdk8s-postgres/testing';",
+      'export const right: boolean = manifestSerializer.test([]);',
+      '// @ts-expect-error a time of day is no number',
+      'export const wrong = Schedule.daily(2);',
+    ];
+    fs.writeFileSync(path.join(consumer, 'consumer.ts'), [program(), ...more].join('\n'));
+    const flags = Object.entries({ module, moduleResolution, ...others }).flatMap(([key, value]) => [
+      `--${key}`,
+      value,
+    ]);
     succeed(consumer, bin('tsc'), ['--noEmit', '--strict', ...flags, 'consumer.ts']);
   });
 
