@@ -136,7 +136,7 @@ _on_signal() {
   trap '' INT TERM
   stop_job
   last_step=${0##*/}
-  last_words="error: stopped by SIG$1; nothing was published by this run, start it again"
+  last_words="error: stopped by SIG$1; ${stop_note:-nothing was published by this run, start it again}"
   exit "$2"
 }
 
