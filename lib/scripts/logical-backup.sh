@@ -171,6 +171,7 @@ dump_cure() {
     *'permission denied'*) printf 'user %s may not read everything: use the superuser' "$PGUSER" ;;
     *'server closed the connection'* | *'terminating connection'* | *'connection to server'*)
       printf 'the server went away: look at its log, run it again when it is ready' ;;
+    *'newline or carriage return'*) printf 'pg_dumpall cannot dump a database whose name has a line break: rename it' ;;
     *'aborting because of server version mismatch'*) printf 'use an image of the server'\''s major version or newer' ;;
     *) if [ "$1" = 137 ]; then
         printf 'was the pod out of memory? raise its memory limit and run it again'
@@ -269,7 +270,7 @@ write_manifest() {
     manifest_text systemIdentifier "$system_identifier"
     printf '  "uncompressedBytes": %s,\n' "$uncompressed"
     manifest_text scope server
-    awk -f "$scripts/backup-manifest.awk" "$work/before" "$work/inventory"
+    manifest_databases
     printf '}\n'
   } >"$partial_manifest" || die manifest "could not write the manifest; is the backup volume full? grow the claim or keep fewer backups"
 }
@@ -277,6 +278,48 @@ write_manifest() {
 manifest_text() {
   json_string "$2"
   printf '  "%s": %s,\n' "$1" "$json_result"
+}
+
+# Names come escaped as by COPY, which printf %b undoes. A file per database, because a string that grows line by line
+# would take quadratic time.
+manifest_databases() {
+  local kind database rest size index=0 comma=''
+  local -A sizes=() tables=()
+  while IFS=$'\t' read -r database _ _ size; do
+    sizes["$database"]=$size
+  done <"$work/before"
+  while IFS=$'\t' read -r kind database rest; do
+    case $kind in
+      database) tables["$database"]=$work/tables.$((index += 1)) ;;
+      table) manifest_table "${rest%$'\t'*}" "${rest##*$'\t'}" >>"${tables["$database"]}" ;;
+    esac
+  done <"$work/inventory"
+  printf '  "databases": ['
+  while IFS=$'\t' read -r kind database _; do
+    [ "$kind" = database ] || continue
+    copy_escapes "$database"
+    json_escaped "$database"
+    printf '%s\n    {"name": %s, "bytes": %s, "tables": [' "$comma" "$json_result" "${sizes["$copy_escaped"]:-null}"
+    comma=,
+    if [ -e "${tables["$database"]}" ]; then
+      printf '\n'
+      sed '$!s/$/,/' "${tables["$database"]}"
+      printf '    '
+    fi
+    printf ']}'
+  done <"$work/inventory"
+  printf '\n  ]\n'
+}
+
+manifest_table() { # NAME ROWS
+  json_escaped "$1"
+  printf '      {"name": %s, "rows": %s}\n' "$json_result" "$2"
+}
+
+json_escaped() {
+  local plain
+  printf -v plain '%b' "$1"
+  json_string "$plain"
 }
 
 # The manifest is on the volume, under its unpublished name, before the data file gets its final one: if this run is
