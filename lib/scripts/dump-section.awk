@@ -3,6 +3,7 @@
 #   -v map=FILE          lines of two tab-separated fields (escaped: \t \n \\): name in the dump, name of the new database.
 #                        An empty first field is the database of a pg_dump file, which does not say which one it is.
 #   -v server_major=17   the server that the script is for
+#   -v mark=TEXT         marks each new database right behind its CREATE DATABASE, so that a run that dies can be told
 #   -v stay=1            psql is connected to the one database that is wanted: no \connect, no CREATE DATABASE
 #
 # A statement belongs to the database that it names (CREATE DATABASE, ALTER DATABASE, GRANT … ON DATABASE, …), any other to
@@ -50,7 +51,7 @@ function on_piece(text, ends) {
       text ~ /^SECURITY LABEL /
     if (text ~ /^CREATE /) creating = 1
     # What --clean puts first would fail: the new database is empty.
-    skipping = !held && !creating && (text ~ /^DROP / || text ~ /^ALTER .* DROP [A-Z]/)
+    skipping = !held && !creating && text ~ /^(DROP |ALTER .* DROP [A-Z]|SELECT pg_catalog\.lo_unlink)/
     passing = !held && !skipping
     whole = ""
   }
@@ -73,6 +74,8 @@ function on_statement(text,    at, name) {
     if (!active) printf "%s", settings
     settings = ""
     print substr(whole, 1, at - 1) quoted(wanted[unquoted(name)]) substr(whole, at + length(name))
+    if (mark != "" && text ~ /^CREATE /)
+      print "ALTER DATABASE " quoted(wanted[unquoted(name)]) " SET cdk8s_postgres.restoring = '" mark "';"
   } else if (active && !is_global(text) && text !~ /^UPDATE pg_catalog\.pg_database /) {
     print whole
   }

@@ -1,0 +1,204 @@
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154 # what the parts of a restore know, they know through variables
+# Roles, new databases, their content, and the comparison with the dump. Sourced by logical-restore.sh.
+# Nothing in here changes a database or a role that was there before.
+
+# Databases of restores that died (killed, node lost) carry a mark. One that died between CREATE DATABASE and the mark is
+# empty and known by its name. This run has the server's lock: none of them can belong to a run that still goes on.
+drop_leftovers() {
+  local name list
+  list=$(run_psql -c "SELECT datname FROM pg_database d WHERE datname ~ '_restoring_[0-9]{14}\$'
+      OR EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setdatabase = d.oid AND s.setrole = 0
+        AND EXISTS (SELECT FROM unnest(s.setconfig) c WHERE c LIKE 'cdk8s\\_postgres.restoring=%'))")
+  while IFS= read -r name; do
+    if [ -n "$name" ] && is_leftover "$name"; then
+      drop_database "$name"
+      log leftovers "dropped $name, left behind by a restore that died"
+    fi
+  done <<<"$list"
+}
+
+is_leftover() {
+  local own
+  sql_literal "$1"
+  [ "$(run_psql -c "SELECT EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) c
+    WHERE d.datname = $sql_result AND c LIKE 'cdk8s\\_postgres.restoring=%')")" = f ] || return 0
+  own=$(PGDATABASE=$1 run_psql -c "SELECT count(*) FROM pg_class WHERE oid >= 16384" 2>/dev/null) && [ "$own" = 0 ]
+}
+
+drop_database() {
+  run_psql -v name="$1" <<'SQL'
+SELECT format('ALTER DATABASE %I IS_TEMPLATE false', datname) FROM pg_database WHERE datname = :'name' AND datistemplate \gexec
+DROP DATABASE IF EXISTS :"name" WITH (FORCE);
+SQL
+}
+
+# ---- roles -------------------------------------------------------------------------------------------------------
+
+# globals new|existing: writes what is to be done for roles that the server lacks, or has, to a file
+globals() {
+  awk -v existing="$work/roles" -v part="$1" -v bootstrap="$bootstrap" -v current="$PGUSER" -v server_major="$server_major" \
+    -v dumped_by_major="${dump_version%%[!0-9]*}" -f "$here/dump-lexer.awk" -f "$here/dump-globals.awk" \
+    <"$work/statements.sql" >"$work/roles.$1.sql"
+}
+
+# Roles that the server lacks come with all that the dump says of them, their passwords too; the others are not touched
+# here (what the dump says of them becomes true with the swap, in the same transaction).
+create_roles() {
+  created_roles=()
+  [ "$format" = pg_dumpall ] || return 0
+  run_psql -c 'COPY (SELECT rolname FROM pg_roles) TO STDOUT' >"$work/roles"
+  bootstrap=$(run_psql -c 'SELECT rolname FROM pg_roles WHERE oid = 10')
+  globals new
+  [ -z "$whole_server" ] || globals existing
+  local name list=''
+  while IFS= read -r name; do
+    created_roles+=("$name")
+    list+="${list:+, }$name"
+  done < <(awk '/^CREATE ROLE / { print substr($0, 13, length($0) - 13) }' "$work/roles.new.sql")
+  ((${#created_roles[@]})) || return 0
+  touched=1
+  # terse: an error must not quote the line, it can hold a password's hash
+  if ! run_psql -1 -v VERBOSITY=terse -f "$work/roles.new.sql" >/dev/null 2>"$work/roles.said"; then
+    created_roles=()
+    fail roles "the roles of the dump cannot be created ($(last_error "$work/roles.said"))" 'create them by hand, then run it again'
+  fi
+  log roles "created $list"
+}
+
+last_error() { sed -n 's/^psql:[^ ]* //; /ERROR:\|FATAL:\|error:/p' "$1" | tail -n 1 | cut -c 1-300; }
+
+# ---- new databases -----------------------------------------------------------------------------------------------
+
+# The dump has no CREATE DATABASE for `postgres`, nor in a pg_dump file without --create: the new database becomes what the
+# live one is, with everything that belongs to a database but is not inside it.
+create_like() { # LIVE FRESH
+  run_psql -v live="$1" -v fresh="$2" >/dev/null <<'SQL'
+SELECT format('CREATE DATABASE %I TEMPLATE template0%s', :'fresh', (
+  -- the columns of pg_database differ between 15, 16, 17 and 18: asked by name
+  SELECT format(' OWNER %I ENCODING %L LC_COLLATE %L LC_CTYPE %L', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype)
+    || CASE j->>'datlocprovider'
+         WHEN 'i' THEN format(' LOCALE_PROVIDER icu ICU_LOCALE %L', coalesce(j->>'datlocale', j->>'daticulocale'))
+           || coalesce(format(' ICU_RULES %L', j->>'daticurules'), '')
+         WHEN 'b' THEN format(' LOCALE_PROVIDER builtin BUILTIN_LOCALE %L', j->>'datlocale')
+         WHEN 'c' THEN ' LOCALE_PROVIDER libc' ELSE '' END
+    || (SELECT format(' TABLESPACE %I', spcname) FROM pg_tablespace t WHERE t.oid = dattablespace)
+    || format(' CONNECTION LIMIT %s IS_TEMPLATE %s', datconnlimit, datistemplate)
+  FROM (SELECT d.*, to_jsonb(d) AS j FROM pg_database d WHERE datname = :'live') d)) \gexec
+
+SELECT format('COMMENT ON DATABASE %I IS %L', :'fresh', shobj_description(oid, 'pg_database'))
+FROM pg_database WHERE datname = :'live' AND shobj_description(oid, 'pg_database') IS NOT NULL \gexec
+
+-- A list is stored as SQL writes it ("$user", public), everything else as its bare value.
+SELECT format('ALTER %s SET %s TO %s',
+  CASE WHEN setrole = 0 THEN format('DATABASE %I', :'fresh') ELSE format('ROLE %I IN DATABASE %I', pg_get_userbyid(setrole), :'fresh') END,
+  (SELECT string_agg(quote_ident(p), '.') FROM regexp_split_to_table(name, '\.') p),
+  CASE WHEN value IN ('', '""') THEN ''''''
+    WHEN name IN ('local_preload_libraries', 'search_path', 'session_preload_libraries', 'shared_preload_libraries',
+      'temp_tablespaces', 'unix_socket_directories') THEN value
+    ELSE quote_literal(value) END)
+FROM pg_database d JOIN pg_db_role_setting s ON s.setdatabase = d.oid, unnest(setconfig) c,
+  LATERAL (SELECT split_part(c, '=', 1), substr(c, strpos(c, '=') + 1)) AS v(name, value)
+WHERE datname = :'live' \gexec
+
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', :'fresh') FROM pg_database WHERE datname = :'live' AND datacl IS NOT NULL
+UNION ALL
+SELECT format('REVOKE ALL ON DATABASE %I FROM %I', :'fresh', pg_get_userbyid(datdba)) FROM pg_database WHERE datname = :'live' AND datacl IS NOT NULL
+UNION ALL
+SELECT format('GRANT %s ON DATABASE %I TO %s%s', privilege_type, :'fresh',
+  CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END, CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+FROM pg_database, aclexplode(datacl) WHERE datname = :'live' \gexec
+SQL
+}
+
+mark() { # DATABASE: until the swap it belongs to this run
+  run_psql -v name="$1" -v stamp="$stamp" <<<"ALTER DATABASE :\"name\" SET cdk8s_postgres.restoring = :'stamp';"
+}
+
+# ---- content -----------------------------------------------------------------------------------------------------
+
+# escaped TEXT: sets escaped_result to the form that the awk scripts read
+escaped() {
+  escaped_result=${1//\\/\\\\}
+  escaped_result=${escaped_result//$'\t'/\\t}
+}
+
+load_once() {
+  "${unpack[@]}" <"$file" 2>"$work/load.unpack" |
+    awk -v mark="$stamp" -v map="$work/map" -v server_major="$server_major" -f "$here/dump-lexer.awk" -f "$here/dump-section.awk" |
+    psql -X -w -q -v ON_ERROR_STOP=1 -o /dev/null 2>"$work/load.said" ||
+    { printf '%s\n' "${PIPESTATUS[*]}" >"$work/load.status"; return 1; }
+}
+
+load() {
+  local i status began=$SECONDS
+  ((${#names[@]})) || return 0
+  : >"$work/map"
+  touched=1
+  for i in "${!names[@]}"; do
+    if [ "${made[i]}" = 0 ]; then
+      create_like "${targets[i]}" "${fresh[i]}" 2>"$work/create.said" ||
+        fail load "the new database for ${targets[i]} cannot be created ($(last_error "$work/create.said"))" 'see the message'
+      mark "${fresh[i]}"
+    fi
+    escaped "${names[i]}"
+    printf '%s\t' "$escaped_result" >>"$work/map"
+    escaped "${fresh[i]}"
+    printf '%s\n' "$escaped_result" >>"$work/map"
+  done
+  log load "loading into $(IFS=,; printf %s "${fresh[*]}")"
+  if ! run_job load_once; then
+    read -r -a status <"$work/load.status" || status=(0 0 1)
+    log_file load 'psql: ' "$work/load.said"
+    ((status[2] == 0)) || fail load "the dump cannot be loaded ($(last_error "$work/load.said"))" "$(load_remedy)"
+    fail load "$chosen could not be read to its end (exit codes of ${unpack[0]}, awk, psql: ${status[*]})" 'check the volume, then run it again'
+  fi
+  log load "loaded in $((SECONDS - began)) s"
+}
+
+load_remedy() {
+  case $(last_error "$work/load.said") in
+    *'role "'*'does not exist'*) printf %s 'the file says nothing about roles; create that one on the server, then run it again' ;;
+    *'No space left'* | *'could not extend file'*) printf %s 'enlarge the volume of the server, then run it again' ;;
+    *'could not connect'* | *'connection to server'* | *'server closed'* | *'terminating connection'*) printf %s "look at the server's log, then run it again" ;;
+    *'invalid LC_'* | *'invalid locale'* | *'collation'*'does not exist'*) printf %s "the server's image lacks that locale; use one that has it" ;;
+    *) printf %s 'remove that cause, or choose another dump' ;;
+  esac
+}
+
+# ---- comparison --------------------------------------------------------------------------------------------------
+
+compare() {
+  local i said
+  for i in "${!names[@]}"; do
+    escaped "${names[i]}"
+    # The inventory escapes as COPY reads it. null: the rows are INSERT statements, nobody has counted them.
+    escaped=$escaped_result awk -F '\t' '$1 == "table" && $2 == ENVIRON["escaped"] && $4 != "null" { print $3 "\t" $4 }' \
+      "$work/inventory" >"$work/expected"
+    said=$(run_compare "${fresh[i]}") || fail compare "the rows of ${targets[i]} cannot be counted" "look at the server's log, then run it again"
+    [ "${said%%$'\n'*}" = ok ] ||
+      fail compare "${targets[i]} was loaded, but differs from ${manifest:+the manifest of }the dump (table: rows expected, rows found): ${said//$'\n'/, }" \
+        'choose another dump, and keep this one for an analysis'
+    log compare "${targets[i]}: $(wc -l <"$work/expected") tables, rows as in the ${manifest:+manifest}${manifest:-dump}${said#ok}"
+    PGDATABASE=${fresh[i]} run_psql -c ANALYZE
+  done
+}
+
+# Names are bytes here, whatever the encoding of the database.
+run_compare() {
+  PGCLIENTENCODING=SQL_ASCII PGDATABASE=$1 run_psql <<SQL
+CREATE TEMP TABLE expected (name text, rows bigint);
+\\copy expected FROM '$work/expected'
+CREATE TEMP TABLE found (name text, rows bigint);
+-- A row of an extension's table may come from the extension itself: only the dump's tables are compared.
+CREATE TEMP TABLE known AS SELECT name, relkind, EXISTS (SELECT FROM pg_depend
+    WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e') AS of_extension
+  FROM expected LEFT JOIN pg_class c ON c.oid = to_regclass(name);
+-- The rows of a partitioned table lie in its partitions; other tables' children have lines of their own.
+SELECT format('INSERT INTO found SELECT %L, count(*) FROM %s %s', name, CASE relkind WHEN 'p' THEN '' ELSE 'ONLY' END, name)
+FROM known WHERE relkind IS NOT NULL AND NOT of_extension \\gexec
+SELECT coalesce(string_agg(format('%s: %s, %s', name, e.rows, coalesce(f.rows::text, 'no such table')), E'\\n'), 'ok'
+    || (SELECT coalesce('; not compared, of extensions: ' || string_agg(name, ', '), '') FROM known WHERE of_extension))
+FROM expected e LEFT JOIN found f USING (name)
+WHERE e.rows IS DISTINCT FROM f.rows AND NOT (SELECT of_extension FROM known k WHERE k.name = e.name);
+SQL
+}

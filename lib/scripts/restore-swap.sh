@@ -1,0 +1,180 @@
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154 # what the parts of a restore know, they know through variables
+# The moment at which the restored databases become the live ones, and what happens if it never comes. Sourced by
+# logical-restore.sh.
+
+touched=''     # this run has made something that undo must remove
+swap_began=''
+swapped=''
+fresh=()
+created_roles=()
+
+swap() {
+  local attempt
+  lock_check
+  template1_trial
+  if ((${#names[@]} == 0)) && [ ! -s "$work/roles.existing.sql" ]; then
+    swapped=1
+    return
+  fi
+  maintenance_database
+  swap_statements >"$work/swap.sql"
+  swap_began=1
+  for attempt in 1 2 3 4 5; do
+    if PGDATABASE=$maintenance run_job run_swap; then
+      swapped=1
+      break
+    fi
+    # The answer to COMMIT can get lost with the connection.
+    if is_swapped; then break; fi
+    grep -q 'being accessed by other users' "$work/swap.said" || break
+    log swap "a client came in between (attempt $attempt of 5)"
+    sleep 1
+  done
+  [ -n "$swapped" ] || swap_failed
+  log swap "renamed $(IFS=,; printf %s "${fresh[*]}") in one transaction"
+  template1_content
+}
+
+run_swap() { run_psql -v VERBOSITY=terse -f "$work/swap.sql" >/dev/null 2>"$work/swap.said"; }
+
+swap_failed() {
+  local list
+  sql_list "${targets[@]}"
+  list=$sql_list
+  if grep -q 'being accessed by other users' "$work/swap.said"; then
+    sessions_on "$list"
+    fail swap "clients kept the databases busy: ${sessions:-they have left by now}" \
+      'stop them (scale the application to 0), or set SESSIONS=terminate, then run it again'
+  fi
+  fail swap "the databases could not be renamed ($(last_error "$work/swap.said"))" "look at the server's log, then run it again"
+}
+
+# The swap must not be connected to a database that it renames, and nor may the lock's session be.
+maintenance_database() {
+  local target
+  maintenance=$PGDATABASE
+  for target in "${targets[@]}"; do
+    [ "$target" = "$PGDATABASE" ] || continue
+    maintenance=template1
+    lock_close
+  done
+}
+
+swap_statements() {
+  local i
+  printf '%s\n' 'BEGIN;' 'SET LOCAL synchronous_commit = on;'
+  [ ! -s "$work/roles.existing.sql" ] || cat "$work/roles.existing.sql"
+  for i in "${!names[@]}"; do
+    if [ "${exists[i]}" = 1 ]; then
+      [ "$SESSIONS" != terminate ] || terminate "${targets[i]}"
+      rename "${targets[i]}" "${kept[i]}"
+    fi
+    terminate "${fresh[i]}"
+    identifier "${fresh[i]}"
+    printf 'ALTER DATABASE %s RESET cdk8s_postgres.restoring;\n' "$identifier"
+    rename "${fresh[i]}" "${targets[i]}"
+  done
+  printf '%s\n' 'COMMIT;'
+}
+
+identifier() { identifier="\"${1//\"/\"\"}\""; } # NAME: sets identifier
+
+# RENAME takes the database's lock first, then waits up to 5 s for those who are in; whoever comes now waits outside.
+rename() {
+  local from
+  identifier "$1"
+  from=$identifier
+  identifier "$2"
+  printf 'ALTER DATABASE %s RENAME TO %s;\n' "$from" "$identifier"
+}
+
+terminate() {
+  sql_literal "$1"
+  printf 'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid();\n' "$sql_result"
+}
+
+is_swapped() {
+  local left
+  ((${#fresh[@]})) || return 1
+  sql_list "${fresh[@]}"
+  left=$(PGDATABASE=${maintenance:-$PGDATABASE} run_psql -c "SELECT count(*) FROM pg_database WHERE datname = ANY ($sql_list)" 2>/dev/null) || return 1
+  [ "$left" = 0 ] && swapped=1
+}
+
+# ---- template1 ---------------------------------------------------------------------------------------------------
+# Nothing is ever renamed over template1: tools and images rely on it. Its content goes into the live one, if that is empty.
+
+template1_trial() {
+  ((template1_objects)) || return 0
+  if [ "$(PGDATABASE=template1 run_psql -c "SELECT (SELECT count(*) FROM pg_class WHERE oid >= 16384) + (SELECT count(*) FROM pg_proc WHERE oid >= 16384)
+      + (SELECT count(*) FROM pg_type WHERE oid >= 16384) + (SELECT count(*) FROM pg_namespace WHERE oid >= 16384)")" != 0 ]; then
+    warn template1 "the dump has $template1_objects statements for it, but the server's own holds objects: left as it is"
+    template1_objects=0
+    return
+  fi
+  template1_load ROLLBACK || fail template1 "its content cannot be loaded ($(last_error "$work/load.said"))" 'remove that cause, or choose another dump'
+}
+
+template1_content() {
+  ((template1_objects)) || return 0
+  template1_load COMMIT ||
+    die template1 "its content could not be loaded ($(last_error "$work/load.said")); all databases are restored, load what template1 needs by hand"
+  log template1 "loaded $template1_objects statements"
+}
+
+template1_load() {
+  printf 'template1\ttemplate1\n' >"$work/map"
+  template1_end=$1
+  run_job template1_once
+}
+
+template1_once() {
+  "${unpack[@]}" <"$file" | {
+    printf 'BEGIN;\n'
+    awk -v stay=1 -v map="$work/map" -v server_major="$server_major" -f "$here/dump-lexer.awk" -f "$here/dump-section.awk"
+    printf '%s;\n' "$template1_end"
+  } | PGDATABASE=template1 psql -X -w -q -v ON_ERROR_STOP=1 -o /dev/null 2>"$work/load.said"
+}
+
+# ---- the end -----------------------------------------------------------------------------------------------------
+
+tell_what_is_kept() {
+  local i
+  for i in "${!names[@]}"; do
+    [ "${exists[i]}" = 1 ] || continue
+    identifier "${kept[i]}"
+    log kept "the former ${targets[i]} is now ${kept[i]}; when nobody needs it any more: DROP DATABASE $identifier;"
+  done
+}
+
+# fail STEP CAUSE REMEDY: as die, after everything that this run has made is gone
+fail() {
+  local state='nothing on the server was changed'
+  undo || state="not everything that this run has made could be removed, the next restore does it"
+  die "$1" "$2; $state; $3"
+}
+
+# undo: runs at every end; removes what this run has made unless it has become live
+undo() {
+  local name failed=0
+  if [ -z "$touched" ] || [ -n "$swapped" ]; then return 0; fi
+  if [ -n "$swap_began" ] && is_swapped; then return 0; fi
+  end_own_sessions
+  for name in "${fresh[@]}"; do drop_database "$name" >/dev/null 2>&1 || failed=1; done
+  for name in "${created_roles[@]}"; do
+    run_psql -c "DROP ROLE IF EXISTS $name" >/dev/null 2>&1 || failed=1
+  done
+  touched=''
+  return $failed
+}
+
+# A CREATE DATABASE that was interrupted on this side goes on in the server: wait until none of our sessions is left.
+end_own_sessions() {
+  local i left
+  for ((i = 0; i < 50; i++)); do
+    left=$(run_psql -c "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+      WHERE application_name = '$PGAPPNAME' AND pid <> pg_backend_pid()" 2>/dev/null) || return 0
+    [ "$left" != 0 ] || return 0
+    sleep 0.2
+  done
+}
