@@ -112,8 +112,8 @@ describe('scripts', () => {
   });
 
   it('are strict bash that runs nothing when sourced', () => {
-    // The image's entrypoint sources init scripts, inside its own strict shell.
-    const run = SCRIPTS.filter((file) => file.endsWith('.sh') && !/\/(lib|zzz-.*)\.sh$/.test(file));
+    const run = SCRIPTS.filter((file) => read(file).startsWith('#!'));
+    const sourced = SCRIPTS.filter((file) => file.endsWith('.sh') && !run.includes(file));
     const wrong = run.filter((file) => {
       const lines = read(file).trimEnd().split('\n');
       return !(
@@ -124,6 +124,8 @@ describe('scripts', () => {
     });
     expect(run.length).toBeGreaterThan(0);
     expect(wrong).toEqual([]);
+    // What is only ever sourced says so: by its first line, and by holding nothing but functions.
+    expect(sourced.filter((file) => !read(file).startsWith('# shellcheck shell=bash'))).toEqual([]);
   });
 
   it('are all seen by the linter, with and without an extension', () => {

@@ -135,4 +135,9 @@ const RESTORE_SCRIPTS = [
   'dump-section.awk',
   'lib.sh',
   'logical-restore.sh',
+  'restore-file.sh',
+  'restore-load.sh',
+  'restore-preflight.sh',
+  'restore-swap.sh',
+  'retention.sh',
 ];

@@ -328,6 +328,55 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
     line: 'chart/server: `superuser.username` must stand alone, got "me"; give `username` or `usernameKey`, not both',
     right: withServer({ superuser: Credentials.fromSecret('pg', { passwordKey: 'key', usernameKey: 'user' }) }),
   },
+  'a role name that is none': {
+    wrong: withServer({ superuser: Credentials.fromSecret('pg', { passwordKey: 'key', username: 'x'.repeat(64) }) }),
+    line: `chart/server: \`superuser.username\` must be a role name of 1 to 63 bytes, got "${'x'.repeat(64)}"; write for example "postgres"`,
+    right: withServer({ superuser: Credentials.fromSecret('pg', { passwordKey: 'key', username: 'x'.repeat(63) }) }),
+  },
+  'a parameter that cannot be': {
+    wrong: withServer({ settings: { 'work mem': '16MB' } }),
+    line: 'chart/server: `settings` must have names of PostgreSQL parameters, got "work mem"; write for example "work_mem"',
+    right: withServer({ settings: { 'pg_stat_statements.max': 1000 } }),
+  },
+  'a setting that would end its line': {
+    wrong: withServer({ settings: { work_mem: "16MB'\nfsync = off" } }),
+    line: 'chart/server: `settings` must have values of one line, got "16MB\'\\nfsync = off"; remove the line break',
+    right: withServer({ settings: { work_mem: "16MB' fsync = off" } }),
+  },
+  'an image of a release that is too old': {
+    wrong: withImage(PostgresImage.custom({ reference: 'example.com/pg:9.6', major: 9.6, uid: 999 })),
+    line: 'chart/server: `major` must be a major release, 13 or later, got 9.6; write for example 18',
+    right: withImage(PostgresImage.custom({ reference: 'example.com/pg:13.1', major: 13, uid: 999 })),
+  },
+  'a declared volume that is no path': {
+    wrong: withImage(
+      PostgresImage.custom({ reference: 'example.com/pg:18.1', major: 18, uid: 999, declaredVolumes: ['data'] }),
+    ),
+    line: 'chart/server: `declaredVolumes` must hold absolute paths, got "data"; write "/data"',
+    right: withImage(
+      PostgresImage.custom({ reference: 'example.com/pg:18.1', major: 18, uid: 999, declaredVolumes: ['/data'] }),
+    ),
+  },
+  'a repository with a tag': {
+    wrong: withImage(PostgresImage.official('18.1', { suite: 'trixie', repository: 'example.com/postgres:18' })),
+    line: 'chart/server: `repository` must be an image name without a tag, got "example.com/postgres:18"; write for example "registry.example.com/postgres"',
+    right: withImage(PostgresImage.official('18.1', { suite: 'trixie', repository: 'example.com:5000/postgres' })),
+  },
+  'a reference that is none': {
+    wrong: withImage(PostgresImage.custom({ reference: 'my image:18.1', major: 18, uid: 999 })),
+    line: 'chart/server: `reference` must be an image reference, got "my image:18.1"; write for example "registry.example.com/postgres:18.1-trixie"',
+    right: withImage(PostgresImage.custom({ reference: `my-image@${digest}`, major: 18, uid: 999 })),
+  },
+  'half a retry': {
+    wrong: (chart) => backup(chart, { retries: 1.5 }),
+    line: 'chart/nightly: `retries` must be 0 or more, got 1.5; write for example 3',
+    right: (chart) => backup(chart, { retries: 0 }),
+  },
+  'a day that no week has': {
+    wrong: (chart) => backup(chart, { schedule: Schedule.weekly('Sunday' as 'sunday', '06:20') }),
+    line: 'chart/nightly: `weekday` must be one of sunday, monday, tuesday, wednesday, thursday, friday, saturday, got "Sunday"; write for example "sunday"',
+    right: (chart) => backup(chart, { schedule: Schedule.weekly('sunday', '06:20') }),
+  },
   'a setting that the construct makes': {
     wrong: withServer({ settings: { port: 5433 } }),
     line: 'chart/server: `settings` must leave alone what the construct sets itself, got "port"; leave it out',
