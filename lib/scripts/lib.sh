@@ -217,6 +217,9 @@ connection_problem() {
       problem="pg_hba.conf of the server at $where does not let user ${PGUSER:-} in from this pod; add a line for it" ;;
     *'too many clients'* | *'connection slots are reserved'* | *'too many connections'*)
       problem="the server at $where has no free connection; raise max_connections or close idle sessions" ;;
+    *'permission denied'*)
+      problem_kind=final
+      problem="user ${PGUSER:-} may not do what this job needs ($said); use the superuser's Secret" ;;
     *'database '*'does not exist'*)
       problem_kind=final
       problem="the server at $where has no database ${PGDATABASE:-}; set PGDATABASE to one that exists, usually postgres" ;;
