@@ -1,0 +1,176 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, expect } from 'vitest';
+import { claimOf } from './cluster';
+import { CLAIM, HomeLabOnCluster, NAMESPACE, PASSWORD } from './home-lab';
+import { getItems, kubectl, tryKubectl } from './kubectl';
+import { isOlder, jobOf } from './older-servers';
+import { say } from './progress';
+import { find } from './render';
+import { Client, waitJob } from './server';
+import { steps } from './steps';
+import { Writer } from './writer';
+
+const step = steps();
+let lab: HomeLabOnCluster;
+let backupTest: string;
+let client: Client | undefined;
+/** Logs of all Jobs, which must not hold the password. */
+const logs: string[] = [];
+
+beforeAll(async () => {
+  lab = await HomeLabOnCluster.prepare();
+});
+afterAll(async () => {
+  await lab?.close();
+});
+
+step('kubectl apply -f dist/home-lab/ a second time leaves everything unchanged', async () => {
+  const first = (await lab.apply()).trimEnd().split('\n');
+  const second = (await lab.apply()).trimEnd().split('\n');
+  expect(first.length).toBeGreaterThan(5);
+  expect(first.filter((line) => !line.endsWith(' created'))).toEqual([]);
+  expect(second.filter((line) => !line.endsWith(' unchanged'))).toEqual([]);
+  expect(second.length).toBe(first.length);
+});
+
+step('the server becomes Ready on a claim of the right class and size', async () => {
+  await lab.server.waitReady();
+  for (const [name, size] of [
+    [CLAIM, '8Gi'],
+    ['postgres-backup', '10Gi'],
+  ] as const) {
+    const { spec, status } = await claimOf(NAMESPACE, name);
+    expect(status.phase).toBe('Bound');
+    expect(spec.accessModes).toEqual(['ReadWriteOnce']);
+    expect(spec.storageClassName).toBe(lab.cluster.storageClass);
+    expect(spec.resources.requests.storage).toBe(size);
+  }
+});
+
+step('it runs as 999:999, and PGDATA is 0700 and its own', async () => {
+  expect((await lab.server.exec(['id', '-u'])).trim()).toBe('999');
+  expect((await lab.server.exec(['id', '-G'])).trim()).toBe('999');
+  const processes = await lab.server.exec(['bash', '-c', 'cat /proc/[0-9]*/status']);
+  const uids = [...processes.matchAll(/^[UG]id:\t(.*)$/gm)].map(([, ids]) => ids);
+  expect(new Set(uids)).toEqual(new Set(['999\t999\t999\t999']));
+  const pgdata = await lab.server.exec(['stat', '-c', '%a %u:%g', '/var/lib/postgresql/data']);
+  expect(pgdata.trim()).toBe('700 999:999');
+  expect(await lab.server.psql('SHOW data_directory')).toBe('/var/lib/postgresql/data');
+});
+
+step('it wants the password of the Secret, whatever characters it has', async () => {
+  client = await Client.start(lab.restoreJob, NAMESPACE, 'e2e-client');
+  const who = ['psql', '-X', '-w', '-A', '-t', '-c', 'SELECT current_user'];
+  expect((await client.exec(who)).trim()).toBe('postgres');
+  const wrong = await tryKubectl(client.execArgs(['env', 'PGPASSWORD=wrong', ...who]));
+  expect(wrong.stderr).toMatch(/password authentication failed/);
+  expect(wrong.status).not.toBe(0);
+});
+
+step('the Service finds the server and no pod of a Job', async () => {
+  type Endpoints = { metadata: { name: string }; subsets?: { addresses?: { targetRef?: { name: string } }[] }[] };
+  const all = await getItems<Endpoints>(['endpoints', '-n', NAMESPACE]);
+  const ours = all.find(({ metadata }) => metadata.name === 'postgres-postgresql');
+  const pods = ours?.subsets?.flatMap(({ addresses = [] }) => addresses.map(({ targetRef }) => targetRef?.name));
+  expect(pods).toEqual(['postgres-postgresql-0']);
+});
+
+step('a dump is made by the CronJob and lies on the backup volume with its manifest', async () => {
+  await lab.loadData();
+  backupTest = await lab.content('backup_test');
+  await runDump('manual-backup');
+  const files = (await client!.exec(['ls', '-A', '/backup']))
+    .trimEnd()
+    .split('\n')
+    .filter((file) => !file.startsWith('.'));
+  const dump = /^postgres-backup-\d{4}-\d\d-\d\d-\d{6}\.sql\.gz$/;
+  expect(files.length).toBe(2);
+  expect(files[0]).toMatch(dump);
+  expect(files[1]).toBe(`${files[0]}.manifest.json`);
+  const manifest = JSON.parse(await client!.exec(['cat', `/backup/${files[1]}`]));
+  expect(await client!.exec(['sha256sum', `/backup/${files[0]}`])).toMatch(new RegExp(`^${manifest.sha256} `));
+  const tables = manifest.databases.find(({ name }: { name: string }) => name === 'backup_test').tables;
+  expect(tables).toEqual(
+    expect.arrayContaining([
+      { name: 'public.users', rows: 3 },
+      { name: 'public.transactions', rows: 5 },
+    ]),
+  );
+});
+
+step('kubectl apply refuses the operations', async () => {
+  const { status, stderr } = await tryKubectl(['apply', '-f', path.join(lab.folder, 'ops')]);
+  expect(stderr).toMatch(/cannot use generate name with apply/);
+  expect(status).not.toBe(0);
+  const jobs = await getItems<{ metadata: { name: string } }>(['jobs', '-n', NAMESPACE]);
+  expect(jobs.filter(({ metadata }) => metadata.name.startsWith('postgres-restore-'))).toEqual([]);
+});
+
+step('after DROP DATABASE the whole-server restore brings everything back', async () => {
+  await dropBackupTest();
+  await runRestore(['create', '-f', lab.restoreFile]);
+  expect(await lab.content('backup_test')).toBe(backupTest);
+});
+
+step('one database is restored while another is written to, which keeps every row and every connection', async () => {
+  const writer = await Writer.start(lab.restoreJob, lab.server);
+  await writer.progress(100);
+  await dropBackupTest();
+  await runRestore(['create', '-f', '-'], 'DATABASE=backup_test');
+  await writer.progress(100);
+  expect(await writer.errors()).toBe('');
+  expect(await writer.lost()).toEqual([]);
+  await writer.stop();
+  expect(await lab.content('backup_test')).toBe(backupTest);
+});
+
+step('the server and its claim are lost: a new one gets everything from the newest dump', async () => {
+  await kubectl(['delete', 'statefulset', 'postgres-postgresql', '-n', NAMESPACE, '--cascade=foreground', '--wait']);
+  await kubectl(['delete', 'persistentvolumeclaim', CLAIM, '-n', NAMESPACE, '--wait']);
+  await lab.apply();
+  await lab.server.waitReady();
+  expect(await lab.server.psql("SELECT count(*) FROM pg_database WHERE datname = 'backup_test'")).toBe('0');
+  await runRestore(['create', '-f', lab.restoreFile]);
+  expect(await lab.content('backup_test')).toBe(backupTest);
+  expect(await lab.server.psql('SELECT count(*) FROM load', 'busy')).toBe('500');
+});
+
+step('the password is in no log and in nothing that was rendered', async () => {
+  const rendered = fs.readdirSync(lab.folder, { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.yaml'));
+  const texts = [
+    ...logs,
+    await lab.server.logs(),
+    ...rendered.map((f) => fs.readFileSync(path.join(lab.folder, f), 'utf8')),
+  ];
+  expect(logs.length).toBe(4);
+  expect(texts.filter((text) => text.includes(PASSWORD))).toEqual([]);
+});
+
+/** As HL-10 has it; older servers know no CronJob that kubectl knows, there its template is run. */
+async function runDump(name: string): Promise<void> {
+  const cronJob = find(lab.rendered, 'CronJob', 'postgres-backup');
+  if (isOlder(lab.cluster.version, '1.21')) {
+    await kubectl(['create', '-f', '-'], JSON.stringify(jobOf(cronJob, name)));
+  } else {
+    await kubectl(['create', 'job', '--from=cronjob/postgres-backup', name, '-n', NAMESPACE]);
+  }
+  logs.push(await waitJob(NAMESPACE, name));
+}
+
+/** @param variables of the Job's environment, set by kubectl: the form that the README shows */
+async function runRestore(create: readonly string[], ...variables: string[]): Promise<void> {
+  const input =
+    variables.length > 0
+      ? await kubectl(['set', 'env', '--local', '-f', lab.restoreFile, '-o', 'yaml', ...variables])
+      : undefined;
+  const started = Date.now();
+  const job = (await kubectl([...create, '-o', 'name'], input)).trim().replace('job.batch/', '');
+  expect(job).toMatch(/^postgres-restore-\w{5}$/);
+  logs.push(await waitJob(NAMESPACE, job));
+  say(`${job} ${variables.join(' ') || 'whole server'}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
+}
+
+async function dropBackupTest(): Promise<void> {
+  await lab.server.psql('DROP DATABASE backup_test');
+}
