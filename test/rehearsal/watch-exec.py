@@ -1,0 +1,85 @@
+#!/usr/bin/python3
+"""usage: watch-exec.py REHEARSAL-ID
+
+Prints the argument list of each program that the rehearsal's containers execute, one JSON array per line. The kernel says
+when something is executed (process connector); where it does not, as in a container, cgroups are looked at every 5 ms. A
+program that ends within microseconds can be missed either way.
+"""
+import glob
+import json
+import os
+import socket
+import struct
+import sys
+import time
+
+NETLINK_CONNECTOR, CN_IDX_PROC, CN_VAL_PROC, NLMSG_DONE = 11, 1, 1, 3
+LISTEN, PROC_EVENT_EXEC = 1, 2
+mark = f"/cdk8s-rehearsal/{sys.argv[1]}/"
+
+
+def arguments(pid):
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return [part.decode(errors="replace") for part in file.read().split(b"\0")[:-1]]
+
+
+def report(pid):
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="ascii", errors="replace") as file:
+            if mark not in file.read():
+                return
+        args = arguments(pid)
+    except OSError:
+        return  # it has ended since
+    if args and args[:2] != ["runc", "init"]:
+        print(json.dumps(args), flush=True)
+
+
+def listen():
+    """Executions as the kernel announces them."""
+    connector = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_CONNECTOR)
+    connector.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    connector.bind((os.getpid(), CN_IDX_PROC))
+    message = struct.pack("=IIIIHHI", CN_IDX_PROC, CN_VAL_PROC, 0, 0, 4, 0, LISTEN)
+    connector.send(struct.pack("=IHHII", 16 + len(message), NLMSG_DONE, 0, 0, os.getpid()) + message)
+    # The first answer acknowledges the subscription: without one in time there are no events here.
+    connector.settimeout(2)
+    first = connector.recv(4096)
+    connector.settimeout(None)
+    print("ready", flush=True)
+    yield first
+    while True:
+        try:
+            yield connector.recv(4096)
+        except OSError:
+            pass  # more events than the buffer held
+
+
+def poll():
+    print("ready", flush=True)
+    seen = {}
+    while True:
+        for file in glob.glob(f"/sys/fs/cgroup{mark}*/cgroup.procs") + glob.glob(f"/sys/fs/cgroup/memory{mark}*/cgroup.procs"):
+            try:
+                with open(file, encoding="ascii") as pids:
+                    for pid in pids.read().split():
+                        args = arguments(pid)
+                        if seen.get(pid) != args:
+                            seen[pid] = args
+                            report(pid)
+            except OSError:
+                pass
+        time.sleep(0.005)
+
+
+def main():
+    try:
+        for event in listen():
+            what, _cpu, _time, pid = struct.unpack_from("=IIQi", event, 16 + 20)
+            if what == PROC_EVENT_EXEC:
+                report(pid)
+    except OSError:
+        poll()
+
+
+main()
