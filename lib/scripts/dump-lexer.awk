@@ -316,11 +316,13 @@ function replaced(text, old, new,    result, at) {
   return result text
 }
 
-function unescaped(text,    result, at, next_one) {
+# The other way round; also what COPY escapes besides.
+function unescaped(text,    result, at, escape) {
   result = ""
   while ((at = index(text, "\\")) > 0) {
-    next_one = substr(text, at + 1, 1)
-    result = result substr(text, 1, at - 1) (next_one == "t" ? "\t" : next_one == "n" ? "\n" : next_one)
+    escape = substr(text, at + 1, 1)
+    if (escape ~ /[tnrbfv]/) escape = substr("\t\n\r\b\f\v", index("tnrbfv", escape), 1)
+    result = result substr(text, 1, at - 1) escape
     text = substr(text, at + 2)
   }
   return result text

@@ -52,6 +52,8 @@ function on_piece(text, ends) {
     if (text ~ /^CREATE /) creating = 1
     # What --clean puts first would fail: the new database is empty.
     skipping = !held && !creating && text ~ /^(DROP |ALTER .* DROP [A-Z]|SELECT pg_catalog\.lo_unlink)/
+    # Large objects come in a transaction of their own, which would end the one that psql is in.
+    if (stay && text ~ /^(BEGIN|COMMIT);$/) skipping = 1
     passing = !held && !skipping
     whole = ""
   }

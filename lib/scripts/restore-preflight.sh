@@ -253,8 +253,9 @@ SQL
 check_manifest() {
   [ -n "$manifest" ] || return 0
   awk -F '\t' '$1 == "table" { print $2 "\t" $3 "\t" $4 }' "$work/inventory" | sort >"$work/tables.dump"
-  if ! ask_manifest "COPY (SELECT d->>'name', t->>'name', coalesce(t->>'rows', 'null')
-      FROM json_array_elements(:'m'::json->'databases') d, json_array_elements(d->'tables') t) TO STDOUT" | sort >"$work/tables.manifest"; then
+  local escaped="replace(replace(replace(%s->>'name', '\\', '\\\\'), E'\\t', '\\t'), E'\\n', '\\n')"
+  if ! ask_manifest "SELECT ${escaped/\%s/d} || E'\\t' || ${escaped/\%s/t} || E'\\t' || coalesce(t->>'rows', 'null')
+      FROM json_array_elements(:'m'::json->'databases') d, json_array_elements(d->'tables') t" | sort >"$work/tables.manifest"; then
     warn preflight "the manifest's tables cannot be read ($(tail -n 1 "$work/manifest.said")); the dump's own list is used"
   elif ! cmp -s "$work/tables.dump" "$work/tables.manifest"; then
     add_problem "the manifest of $chosen lists other tables or rows than the dump holds; one of the two was replaced, set BACKUP_FILE to another one"

@@ -31,7 +31,7 @@ swap() {
     sleep 1
   done
   [ -n "$swapped" ] || swap_failed
-  log swap "renamed $(IFS=,; printf %s "${fresh[*]}") in one transaction"
+  log swap "live since now: $(IFS=,; printf %s "${targets[*]}")"
   template1_content
 }
 
