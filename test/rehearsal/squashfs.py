@@ -143,6 +143,7 @@ if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     os.umask(0)  # the caller's has been applied already
-    # One thread, because the ids that it takes on are the process's. Nothing is cached: tests look from both sides.
+    # One thread, because the ids that it takes on are the process's. Attributes are kept for less time than a pod takes
+    # to start, since tests change files from the other side.
     FUSE(Squashed(os.path.realpath(sys.argv[1])), sys.argv[2], foreground=True, nothreads=True, allow_other=True,
-         big_writes=True, attr_timeout=0, entry_timeout=0, fsname="squashed")
+         big_writes=True, attr_timeout=0.1, entry_timeout=0.1, fsname="squashed")

@@ -36,6 +36,8 @@ export function collect(child: ChildProcess, options: RunOptions = {}): Promise<
 
 /** A network, mount and process namespace of the rehearsal's own; closing it ends and unmounts all that is inside. */
 export class Namespace {
+  private closed = false;
+
   private constructor(
     private readonly holder: ChildProcess,
     readonly pid: number,
@@ -60,6 +62,8 @@ export class Namespace {
 
   /** A path inside, as this process can open it. */
   path(inside: string): string {
+    // Node's recursive mkdir never returns below a process that is gone.
+    if (this.closed) throw new Error('the rehearsal is closed');
     return `/proc/${this.pid}/root${inside}`;
   }
 
@@ -81,6 +85,7 @@ export class Namespace {
   }
 
   async close(): Promise<void> {
+    this.closed = true;
     if (this.holder.exitCode !== null || this.holder.signalCode !== null) return;
     const gone = new Promise((resolve) => this.holder.once('exit', resolve));
     this.holder.ref();
