@@ -102,7 +102,8 @@ traps_set=''
 last_step=''
 last_words=''
 failed_command=''
-job_group=''
+job_running=''
+job_before=''
 exit_functions=()
 
 # at_exit FUNCTION: runs once when the script ends, whatever ends it (except -9); the last one given runs first
@@ -134,6 +135,8 @@ _on_exit() {
 
 _on_signal() {
   trap '' INT TERM
+  # bash would print that the job was terminated; what the log says does not come this way.
+  exec 2>/dev/null
   stop_job
   last_step=${0##*/}
   last_words="error: stopped by SIG$1; ${stop_note:-nothing was published by this run, start it again}"
@@ -144,25 +147,26 @@ _on_signal() {
 # that waits for a foreground command would act on them only after it, which in a big dump is after the grace period.
 run_job() {
   local status=0
+  job_before=${!:-} job_running=1
   set -m
   "$@" </dev/null &
-  job_group=$!
   set +m
-  { wait "$job_group" || status=$?; } 2>/dev/null
-  job_group=''
+  { wait "$!" || status=$?; } 2>/dev/null
+  job_running=''
   return "$status"
 }
 
-# The whole group, because pg_dumpall's children outlive it.
+# The whole group, because pg_dumpall's children outlive it. `$!` and not a variable that is set after the start: the
+# signal can come between the two.
 stop_job() {
-  local i
-  [ -n "$job_group" ] || return 0
-  kill -TERM -- "-$job_group" 2>/dev/null || return 0
+  local i group=${!:-}
+  if [ -z "$job_running" ] || [ "$group" = "$job_before" ]; then return 0; fi
+  kill -TERM -- "-$group" 2>/dev/null || return 0
   for ((i = 0; i < 30; i++)); do
-    kill -0 -- "-$job_group" 2>/dev/null || return 0
+    kill -0 -- "-$group" 2>/dev/null || return 0
     sleep 0.1
   done
-  kill -KILL -- "-$job_group" 2>/dev/null || true
+  kill -KILL -- "-$group" 2>/dev/null || true
 }
 
 # ---- files -------------------------------------------------------------------------------------------------------

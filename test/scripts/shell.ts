@@ -76,8 +76,9 @@ export class Sandbox {
       });
     });
     const end = new Promise<Ended>((resolve) => {
-      // `exit`, not `close`: a process that outlives the shell keeps the pipes open.
-      child.on('exit', (status, signal) => setTimeout(() => resolve({ ...ended, status, signal }), 50));
+      // A process that outlives the shell keeps the pipes open: then `close` does not come.
+      child.on('exit', () => setTimeout(() => child.emit('close', child.exitCode, child.signalCode), 1000));
+      child.on('close', (status, signal) => resolve({ ...ended, status, signal }));
     });
     return { child, ready, end };
   }
