@@ -90,7 +90,6 @@ function on_copy(    first, size) {
     }
   }
   bytes += size
-  unfinished = 1
 }
 
 function add_table(name, rows,    key) {
@@ -152,5 +151,5 @@ END {
   for (i = 1; i <= table_count; i++)
     print "table\t" field(database_name[table_database[i]]) "\t" field(table_name[i]) "\t" table_rows[i]
   print "bytes\t" decimal(bytes)
-  print "complete\t" (complete && !unfinished && !open && state == "" && restricted == "" ? 1 : 0)
+  print "complete\t" (complete && !open && state == "" && restricted == "" ? 1 : 0)
 }

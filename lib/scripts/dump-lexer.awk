@@ -39,6 +39,7 @@ function lex_line(text,    count, i) {
     }
   }
   line = text
+  if (!open) routine = is_routine(text)
   from = 1              # where the statement's text begins in this line
   position = 1          # where the part being scanned begins
   rest_is_comment = 0
@@ -156,6 +157,10 @@ function dollar(text, at,    rest, close_at) {
   return step(text, at + length(tag) - 1)
 }
 
+function is_routine(text) {
+  return text ~ /^[ \t\r]*CREATE (OR REPLACE )?(FUNCTION|PROCEDURE) /
+}
+
 # CREATE FUNCTION … BEGIN ATOMIC …; …; END: its semicolons do not end it. Counted as psql does.
 function words(text,    count, i, word) {
   if (!open && text ~ /[^ \t\r]/) open = 1
@@ -180,7 +185,8 @@ function end_statement(    end) {
   from = end
   copy_follows = statement ~ /^COPY / && statement ~ / FROM stdin;$/
   if (statement ~ /^SET standard_conforming_strings/) standard_strings = statement !~ /off/
-  open = routine = begins = parentheses = 0
+  open = begins = parentheses = 0
+  routine = is_routine(substr(line, from))
   on_statement(statement)
 }
 
@@ -189,7 +195,6 @@ function extend(text, ends) {
     sub(/^[ \t\r]+/, "", text)
     statement = ""
     started = 1
-    routine = text ~ /^CREATE (OR REPLACE )?(FUNCTION|PROCEDURE)/
     limit = text ~ /^COPY / ? 1048576 : 65536
   }
   if (length(statement) < limit) statement = statement text (ends ? "" : "\n")

@@ -35,7 +35,10 @@ function connection(name) {
   return "-reuse-previous=on \"dbname='" replaced(name, "\"", "\"\"") "'\""
 }
 
-function on_comment(text) {}
+function on_comment(text) {
+  # The session that psql has at the beginning of a section, before its \connect.
+  if (text == "-- PostgreSQL database dump") settings = ""
+}
 
 function on_meta(text) {
   if (text ~ /^\\c(onnect)? /) enter(connected(text))
