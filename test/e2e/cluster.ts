@@ -79,19 +79,24 @@ export async function removeNamespace(name: string): Promise<void> {
 }
 
 async function remove(name: string): Promise<void> {
-  const volumes = await volumesOf(name);
-  for (const volume of volumes) {
-    const policy = '{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}';
-    await kubectl(['patch', 'persistentvolume', volume, '-p', policy]);
-  }
+  await handOver(name);
+  // A namespace that finds pods in itself looks again after 5, 10, 20, 40 s.
+  await tryKubectl(['delete', 'statefulsets,jobs,pods', '--all', '-n', name, '--wait', '--timeout=150s']);
   await kubectl(['delete', 'namespace', name, '--wait', '--timeout=180s', '--ignore-not-found']);
-  const gone = async () => (await volumesOf(name)).length === 0 || undefined;
+  const gone = async () => (await handOver(name)) === 0 || undefined;
   await poll(`removal of the volumes of namespace ${name}`, 60, gone).catch((error: Error) => say(error.message));
 }
 
-async function volumesOf(namespace: string): Promise<string[]> {
+/** Gives a namespace's volumes to their provisioner for removal. @returns how many there are */
+async function handOver(namespace: string): Promise<number> {
   const all = await getItems<Volume>(['persistentvolumes']);
-  return all.filter(({ spec }) => spec.claimRef?.namespace === namespace).map(({ metadata }) => metadata.name);
+  const ours = all.filter(({ spec }) => spec.claimRef?.namespace === namespace);
+  for (const { metadata, spec } of ours) {
+    if (spec.persistentVolumeReclaimPolicy === 'Delete') continue;
+    const policy = '{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}';
+    await kubectl(['patch', 'persistentvolume', metadata.name, '-p', policy]);
+  }
+  return ours.length;
 }
 
 async function removeLeftovers(): Promise<void> {

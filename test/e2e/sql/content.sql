@@ -22,7 +22,7 @@ SELECT c.oid::regclass, relkind, pg_get_userbyid(relowner),
     (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(relacl) a),
     CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) WHEN relkind IN ('i', 'I') THEN pg_get_indexdef(c.oid) END
   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-  WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1::text COLLATE "C";
+  WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY c.oid::regclass::text COLLATE "C";
 SELECT attrelid::regclass, attname, format_type(atttypid, atttypmod), attnotnull, attidentity, attacl,
     pg_get_expr(adbin, adrelid)
   FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid JOIN pg_namespace n ON n.oid = relnamespace
