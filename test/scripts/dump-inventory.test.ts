@@ -195,7 +195,7 @@ describe.each(AWKS.map((interpreter) => [interpreter.join(' '), interpreter] as 
     it('knows which backslashes escape a quote', () => {
       expect(isComplete(interpreter, dumpOf("SELECT E'a\\\\';"))).toBe(true);
       expect(isComplete(interpreter, dumpOf("SELECT E'a\\';"))).toBe(false);
-      expect(isComplete(interpreter, dumpOf("SELECT E'a''\\'';';"))).toBe(true);
+      expect(isComplete(interpreter, dumpOf("SELECT E'a''\\';';"))).toBe(true);
       expect(isComplete(interpreter, dumpOf("SELECT 'a\\';"))).toBe(true);
       expect(isComplete(interpreter, dumpOf("SELECT type'a\\';"))).toBe(true);
     });
