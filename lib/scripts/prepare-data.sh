@@ -18,16 +18,23 @@ check_writable() {
     "kubelet hands the volume over by fsGroup; on NFS give the exported folder to uid $(id -u)"
 }
 
-# A database in another place is somebody's data: a Bitnami chart's, a Deployment's, another image's layout.
+# A database in another place is somebody's data: a Bitnami chart's, a Deployment's, another image's layout. So may be a
+# folder that this server cannot look into.
 refuse_other_layouts() {
   [ ! -e "$PGDATA/PG_VERSION" ] || return 0
-  local found
-  found=$(find "$DATA_MOUNT" -maxdepth 4 -name PG_VERSION ! -path '*/base/*' ! -path '*/pg_tblspc/*' 2>/dev/null | head -n 1) || true
-  [ -n "$found" ] || return 0
-  found=${found%/PG_VERSION}
-  die "the claim holds a database of PostgreSQL $(cat "$found/PG_VERSION") in $found (owner $(stat -c %u "$found")), and" \
-    "PGDATA is $PGDATA; name its layout (\`dataSubdirectory: \"${found#"$DATA_MOUNT"/}\"\`) if it is this server's, else" \
-    "dump it with its old server and restore the dump into a new claim"
+  local found closed
+  found=$(find "$DATA_MOUNT" -maxdepth 4 -name PG_VERSION ! -path '*/base/*' 2>/dev/null | head -n 1) || true
+  if [ -n "$found" ]; then
+    found=${found%/PG_VERSION}
+    die "the claim holds a database of PostgreSQL $(cat "$found/PG_VERSION") in $found (owner $(stat -c %u "$found")), and" \
+      "PGDATA is $PGDATA; name its layout (\`dataSubdirectory: \"${found#"$DATA_MOUNT"/}\"\`) if it is this server's, else" \
+      "dump it with its old server and restore the dump into a new claim"
+  fi
+  closed=$(find "$DATA_MOUNT" -mindepth 1 -maxdepth 3 -type d ! -name lost+found ! -exec test -r {} -a -x {} ';' -print -prune \
+    2>/dev/null | head -n 1) || true
+  [ -z "$closed" ] ||
+    die "the claim holds $closed (mode $(stat -c '%a, owner %u' "$closed")), which uid $(id -u) cannot look into and which may" \
+      "be another server's data; use a new claim, or remove that folder if nobody needs it"
 }
 
 refuse_unreadable() {

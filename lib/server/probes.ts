@@ -2,7 +2,7 @@ import type { Duration } from 'cdk8s';
 import type { k8s } from 'cdk8s-plus-28';
 import { refuse } from '../guard/input-error';
 
-const STARTUP_PERIOD = 5;
+const STARTUP_PERIOD = 2;
 
 /**
  * Probes of the server, all over TCP: while init scripts still run, the entrypoint's temporary server answers on the

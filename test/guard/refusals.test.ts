@@ -399,7 +399,7 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
   },
   'a startup without time': {
     wrong: withServer({ startupTimeout: Duration.seconds(1) }),
-    line: 'chart/server: `startupTimeout` must be at least 5 s, got "1 s"; write for example `Duration.hours(1)`',
+    line: 'chart/server: `startupTimeout` must be at least 2 s, got "1 s"; write for example `Duration.hours(1)`',
     right: withServer({ startupTimeout: Duration.minutes(1) }),
   },
   'a job without time': {
