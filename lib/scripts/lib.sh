@@ -274,7 +274,8 @@ connect_server() {
 # require_client TOOL: sets client_version; a client must be at least as new as the server, pg_dump refuses otherwise
 require_client() {
   local major
-  client_version=$("$1" --version)
+  client_version=$("$1" --version) ||
+    die connect "$1 does not run in this image; use an image of PostgreSQL that fits this machine"
   client_version=${client_version#*") "}
   major=${client_version%%[!0-9]*}
   ((major >= server_major)) ||
