@@ -37,18 +37,16 @@ function build(app: SystemApp): void {
   const of = system.addServer({ name: 'block', image: IMAGES[18], claim });
   const to = new BackupVolume(system, 'backups', { name: 'block-backup', ...claim });
   new LogicalBackup(system, 'nightly', { of, to, schedule: Schedule.daily('02:00'), deadline: Duration.minutes(5) });
-  if (isRealDisk) for (const object of system.node.findAll().filter(ApiObject.isApiObject)) limitSize(object);
+  if (isRealDisk) for (const object of system.node.findAll().filter(ApiObject.isApiObject)) formatAsDisk(object);
 }
 
-/** The rehearsal cluster's own annotation: a loop-mounted ext4 of that size, root:root 0755 like a fresh disk. */
-function limitSize(object: ApiObject): void {
-  const key = 'rehearsal~1size-limit';
+/** The rehearsal cluster's own annotations: a loop-mounted ext4 of that size, root:root 0755 like a fresh disk. */
+function formatAsDisk(object: ApiObject): void {
+  const annotations = { 'rehearsal/size-limit': '256Mi', 'rehearsal/mode': '0755' };
   if (object.kind === 'PersistentVolumeClaim') {
-    object.addJsonPatch(JsonPatch.add(`/metadata/annotations/${key}`, '256Mi'));
+    for (const [key, value] of Object.entries(annotations)) object.metadata.addAnnotation(key, value);
   } else if (object.kind === 'StatefulSet') {
-    object.addJsonPatch(
-      JsonPatch.add('/spec/volumeClaimTemplates/0/metadata/annotations', { 'rehearsal/size-limit': '256Mi' }),
-    );
+    object.addJsonPatch(JsonPatch.add('/spec/volumeClaimTemplates/0/metadata/annotations', annotations));
   }
 }
 

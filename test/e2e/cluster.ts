@@ -8,6 +8,8 @@ const OURS = 'cdk8s-postgres/e2e';
 /** Of every namespace but `data`, which home-lab's chart names. */
 const PREFIX = 'cdk8s-postgres-e2e-';
 const NFS_CLASS = 'nfs-client';
+/** Made by this file of tests. */
+const made = new Set<string>();
 
 export interface Cluster {
   readonly version: ServerVersion;
@@ -63,14 +65,19 @@ export async function createNamespace(name: string): Promise<void> {
   const labels = { [OURS]: 'true', 'pod-security.kubernetes.io/enforce': 'restricted' };
   const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } };
   await kubectl(['create', '-f', '-'], JSON.stringify(namespace));
+  made.add(name);
 }
 
 export function ownNamespace(purpose: string): string {
   return `${PREFIX}${purpose}`;
 }
 
-/** Removes a namespace and its volumes, also those of a class that retains them. E2E_KEEP=1 leaves all for a look. */
+/**
+ * Removes a namespace that {@link createNamespace} made and its volumes, also those of a class that retains them.
+ * E2E_KEEP=1 leaves all for a look.
+ */
 export async function removeNamespace(name: string): Promise<void> {
+  if (!made.has(name)) return;
   if (process.env['E2E_KEEP']) {
     say(`namespace ${name} stays, as E2E_KEEP asks for; the next run removes it`);
     return;
