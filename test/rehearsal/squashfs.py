@@ -5,8 +5,10 @@ An NFS export with root_squash, as far as permissions go, for kernels without NF
 BACKING by the caller's own uid, gid and groups, and by nobody (65534) where the caller is root. So root can neither
 chown nor read what only 999 may read, and what root makes belongs to nobody. Locks are those of the local kernel.
 """
+import errno
 import os
 import sys
+import time
 
 from fusepy import FUSE, Operations, fuse_get_context
 
@@ -30,24 +32,42 @@ def groups_of(pid):
 class Squashed(Operations):
     def __init__(self, backing):
         self.backing = backing
+        self.identity = (0, 0, [])
+        self.groups = {}  # pid -> (time, groups): asked once for what a process does in a row
 
     def __call__(self, operation, *args):
-        """fusepy calls every operation through here: on behalf of the caller, and as ourselves again afterwards."""
-        uid, gid, pid = fuse_get_context()
-        if uid == 0:
-            uid = gid = NOBODY
-            os.setgroups([])
-        elif operation in ("init", "destroy", "read", "write", "flush", "release", "fsync"):
-            pass  # an open file answers to whoever holds it
-        else:
-            os.setgroups(groups_of(pid))
-        os.setegid(gid)
-        os.seteuid(uid)
-        try:
-            return getattr(self, operation)(*args)
-        finally:
-            os.seteuid(0)
-            os.setegid(0)
+        """fusepy calls every operation through here; each is done on behalf of its caller."""
+        # An open file answers to whoever holds it.
+        if operation not in ("init", "destroy", "read", "write", "release", "fsync"):
+            self.become(*fuse_get_context())
+        return getattr(self, operation)(*args)
+
+    def become(self, uid, gid, pid):
+        identity = (NOBODY, NOBODY, []) if uid == 0 else (uid, gid, self.groups_of(pid))
+        if identity == self.identity:
+            return
+        os.seteuid(0)
+        os.setgroups(identity[2])
+        os.setegid(identity[1])
+        os.seteuid(identity[0])
+        self.identity = identity
+
+    def groups_of(self, pid):
+        now = time.monotonic()
+        asked, groups = self.groups.get(pid, (0, None))
+        if groups is None or now - asked > 0.2:
+            groups = groups_of(pid)
+            if len(self.groups) > 1000:
+                self.groups.clear()
+            self.groups[pid] = (now, groups)
+        return groups
+
+    # "Not implemented", once said, spares the kernel and us thousands of calls: it asks no more.
+    def getxattr(self, path, name, position=0):
+        raise OSError(errno.ENOSYS, "no extended attributes")
+
+    def flush(self, path, fh):
+        raise OSError(errno.ENOSYS, "nothing to do when a file is closed")
 
     def init(self, path):
         pass
@@ -128,9 +148,6 @@ class Squashed(Operations):
 
     def truncate(self, path, length, fh=None):
         os.truncate(self.backing + path if fh is None else fh, length)
-
-    def flush(self, path, fh):
-        pass
 
     def fsync(self, path, datasync, fh):
         os.fsync(fh)

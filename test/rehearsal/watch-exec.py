@@ -35,19 +35,26 @@ def report(pid):
         print(json.dumps(args), flush=True)
 
 
+def subscribe(connector, request):
+    message = struct.pack("=IIIIHH", CN_IDX_PROC, CN_VAL_PROC, 0, 0, len(request), 0) + request
+    connector.settimeout(0.5)
+    connector.send(struct.pack("=IHHII", 16 + len(message), NLMSG_DONE, 0, 0, os.getpid()) + message)
+    return connector.recv(4096)
+
+
 def listen():
     """Executions as the kernel announces them."""
     connector = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_CONNECTOR)
     connector.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     connector.bind((os.getpid(), CN_IDX_PROC))
-    message = struct.pack("=IIIIHHI", CN_IDX_PROC, CN_VAL_PROC, 0, 0, 4, 0, LISTEN)
-    connector.send(struct.pack("=IHHII", 16 + len(message), NLMSG_DONE, 0, 0, os.getpid()) + message)
-    # The first answer acknowledges the subscription: without one in time there are no events here.
-    connector.settimeout(2)
-    first = connector.recv(4096)
+    # The first answer acknowledges the subscription. Kernels before 6.6 don't take one for executions only, and send
+    # everything; without any answer there are no events here.
+    try:
+        yield subscribe(connector, struct.pack("=II", LISTEN, PROC_EVENT_EXEC))
+    except TimeoutError:
+        yield subscribe(connector, struct.pack("=I", LISTEN))
     connector.settimeout(None)
     print("ready", flush=True)
-    yield first
     while True:
         try:
             yield connector.recv(4096)

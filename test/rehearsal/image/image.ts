@@ -47,7 +47,7 @@ export async function image(major: Major): Promise<Image> {
     const lock = join(cacheFolder(), 'images', `.${major}.lock`);
     // Asked again under the lock: another process may have built it while we waited.
     const script = '[ -e "$2/image.json" ] || exec "$0" "$1" "$2"';
-    await run('flock', [lock, 'bash', '-c', script, BUILD, String(major), folder], { timeout: 600_000 });
+    await run('flock', [lock, 'bash', '--norc', '-c', script, BUILD, String(major), folder], { timeout: 600_000 });
   }
   return {
     ...JSON.parse(readFileSync(configuration, 'utf8')),

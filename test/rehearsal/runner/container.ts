@@ -7,6 +7,13 @@ import type { Namespace } from './namespace';
 import { type ContainerSpec, ociConfig, processOf } from './oci';
 import type { ExecOptions, ExecResult } from './types';
 
+/*
+ * Through real pipes, as under a container engine. What Node calls pipes are sockets: /dev/stderr can't be opened then, and
+ * bash reads start-up files, because it takes a socket for a remote login (hence also --norc).
+ */
+const RUN_PIPED = ['bash', '--norc', '-c', '"$@" 2>&1 </dev/null | cat; exit "${PIPESTATUS[0]}"', 'run'];
+const EXEC_PIPED = ['bash', '--norc', '-c', 'exec "$@" < <(cat) > >(cat) 2> >(cat >&2)', 'exec'];
+
 /** Which of 128 + n is a signal's doing. */
 export function signalOf(exitCode: number): string | undefined {
   return Object.entries(constants.signals).find(([, number]) => exitCode === 128 + number)?.[0];
@@ -69,9 +76,7 @@ export class Container {
     writeFileSync(join(this.bundle, 'config.json'), JSON.stringify(ociConfig(this.spec)));
     await this.mountRoot();
     const runc = ['runc', '--root', join(this.bundle, 'state'), 'run', '--pid-file', this.pidFile];
-    // Through a real pipe, as under a container engine: /dev/stderr can't be opened when it is Node's socket.
-    const piped = '"$@" 2>&1 </dev/null | cat; exit "${PIPESTATUS[0]}"';
-    const child = this.ns.spawn(['bash', '-c', piped, 'runc', ...runc, '--bundle', this.bundle, this.spec.id]);
+    const child = this.ns.spawn([...RUN_PIPED, ...runc, '--bundle', this.bundle, this.spec.id]);
     child.stdout?.on('data', (chunk) => {
       this.output.push(chunk);
       this.onOutput(chunk);
@@ -96,7 +101,10 @@ export class Container {
     const command = ['exec', '--process', `${base}.json`, '--pid-file', `${base}.pid`, this.spec.id];
     const { timeoutMs = 600_000, input } = options;
     const runc = ['runc', '--root', join(this.bundle, 'state'), ...command];
-    const running = this.ns.run(runc, { timeoutMs: timeoutMs + 5_000, ...(input !== undefined && { input }) });
+    const running = this.ns.run([...EXEC_PIPED, ...runc], {
+      timeoutMs: timeoutMs + 5_000,
+      ...(input !== undefined && { input }),
+    });
     let timedOut = false;
     const timer = setTimeout(() => {
       timedOut = true;
@@ -139,6 +147,6 @@ export class Container {
 
   private async unmountRoot(): Promise<void> {
     const layers = this.spec.root.replace(/\/root$/, '');
-    await this.ns.run(['bash', '-c', 'umount -l "$1/root" && rm -rf "$1"', 'unmount', layers]);
+    await this.ns.run(['bash', '--norc', '-c', 'umount -l "$1/root" && rm -rf "$1"', 'unmount', layers]);
   }
 }

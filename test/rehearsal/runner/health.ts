@@ -77,7 +77,7 @@ export class Health {
     const named = this.yaml.ports?.find((one) => one.name === probe.tcpSocket?.port)?.containerPort;
     const port = named ?? probe.tcpSocket?.port;
     // From outside the pod, as the kubelet does it.
-    const connect = ['bash', '-c', `</dev/tcp/${this.address}/${port}`];
+    const connect = ['bash', '--norc', '-c', `</dev/tcp/${this.address}/${port}`];
     return this.ns.run(['timeout', '-s', 'KILL', String(timeoutMs / 1000), ...connect]);
   }
 }
