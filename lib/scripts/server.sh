@@ -10,10 +10,16 @@ die() {
   exit 1
 }
 
+# After `kubectl delete --force` the next pod starts while the old server is still shutting down: worth waiting for.
 lock_volume() {
+  local patience=${LOCK_PATIENCE:-30} waited=0
   exec {lock}>>"$DATA_MOUNT/.server.lock"
-  flock -n "$lock" ||
-    die "another server runs on this volume; stop it first (\`kubectl get pods -A\` shows which pod mounts the claim)"
+  until flock -n "$lock"; do
+    ((waited > 0)) || log "another server runs on this volume, waiting up to $patience s for it to end"
+    ((waited++ < patience)) ||
+      die "another server runs on this volume; stop it first (\`kubectl get pods -A\` shows which pod mounts the claim)"
+    sleep 1
+  done
 }
 
 # An init script that fails leaves a database that would start next time and lack what the script was to make

@@ -148,7 +148,7 @@ describe.each(majors())('server, PostgreSQL %i', (major) => {
   it('refuses a second server on its volume', async () => {
     const rehearsal = await open(major, homeLab(major));
     const pod = await start(rehearsal);
-    const second = await pod.exec(['bash', '/scripts/server.sh']);
+    const second = await pod.exec(['bash', '/scripts/server.sh'], { env: { LOCK_PATIENCE: '2' } });
     expect(second.exitCode).toBe(1);
     expect(second.stderr).toMatch(/error: another server runs on this volume; stop it first/);
   });
