@@ -42,6 +42,14 @@ check_parameters() {
   esac
 }
 
+# A server whose node is gone answers nothing, not even that: without keepalives psql would wait for it for two hours.
+# libpq has no variables for them, but reads them from a service file.
+notice_dead_servers() {
+  [ -z "${PGSERVICE:-}" ] || return 0
+  printf '[restore]\nkeepalives_idle=20\nkeepalives_interval=10\nkeepalives_count=3\ntcp_user_timeout=50000\n' >"$work/service"
+  export PGSERVICEFILE=$work/service PGSERVICE=restore
+}
+
 # Settings that belong to databases or roles of the dump must not stop its load. The load need not wait for the disk: the
 # commit that makes it visible does, and with it everything before.
 session_settings() {
@@ -62,6 +70,7 @@ _main() {
   work=$(mktemp -d "$TMPDIR/restore.XXXXXX")
   at_exit remove_work
   choose_file
+  notice_dead_servers
   connect_server
   lock_server exclusive
   lock_ask 'SELECT pg_backend_pid();' && lock_backend=$lock_answer

@@ -65,7 +65,11 @@ create_roles() {
   log roles "created $list"
 }
 
-last_error() { sed -n 's/^psql:[^ ]* //; /ERROR:\|FATAL:\|error:/p' "$1" | tail -n 1 | cut -c 1-300; }
+# last_error FILE: what psql has said last, an error if there is one
+last_error() {
+  awk '{ sub(/^psql:[^ ]* /, "") } /ERROR:|FATAL:|error:/ { error = $0 } NF { last = $0 }
+    END { print substr(error == "" ? last : error, 1, 300) }' "$1"
+}
 
 # ---- new databases -----------------------------------------------------------------------------------------------
 
@@ -149,6 +153,9 @@ load() {
   if ! run_job load_once; then
     read -r -a status <"$work/load.status" || status=(0 0 1)
     log_file load 'psql: ' "$work/load.said"
+    # psql's own status for a connection that is gone
+    ((status[2] != 2)) ||
+      fail load "the connection to the server was lost ($(last_error "$work/load.said"))" "look at the server's log, then run it again"
     ((status[2] == 0)) || fail load "the dump cannot be loaded ($(last_error "$work/load.said"))" "$(load_remedy)"
     fail load "$chosen could not be read to its end (exit codes of ${unpack[0]}, awk, psql: ${status[*]})" 'check the volume, then run it again'
   fi
@@ -159,7 +166,6 @@ load_remedy() {
   case $(last_error "$work/load.said") in
     *'role "'*'does not exist'*) printf %s 'the file says nothing about roles; create that one on the server, then run it again' ;;
     *'No space left'* | *'could not extend file'*) printf %s 'enlarge the volume of the server, then run it again' ;;
-    *'could not connect'* | *'connection to server'* | *'server closed'* | *'terminating connection'*) printf %s "look at the server's log, then run it again" ;;
     *'invalid LC_'* | *'invalid locale'* | *'collation'*'does not exist'*) printf %s "the server's image lacks that locale; use one that has it" ;;
     *) printf %s 'remove that cause, or choose another dump' ;;
   esac

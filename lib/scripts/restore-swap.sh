@@ -19,7 +19,7 @@ swap() {
   maintenance_database
   swap_statements >"$work/swap.sql"
   swap_began=1
-  for attempt in 1 2 3 4 5; do
+  for attempt in 1 2 3; do
     if PGDATABASE=$maintenance run_job run_swap; then
       swapped=1
       break
@@ -27,7 +27,7 @@ swap() {
     # The answer to COMMIT can get lost with the connection.
     if is_swapped; then break; fi
     grep -q 'being accessed by other users' "$work/swap.said" || break
-    log swap "a client came in between (attempt $attempt of 5)"
+    log swap "a client came in between (attempt $attempt of 3)"
     sleep 1
   done
   [ -n "$swapped" ] || swap_failed
@@ -150,7 +150,7 @@ tell_what_is_kept() {
 # fail STEP CAUSE REMEDY: as die, after everything that this run has made is gone
 fail() {
   local state='nothing on the server was changed'
-  undo || state="not everything that this run has made could be removed, the next restore does it"
+  undo || state="the databases on the server were not changed, but what this run has made could not be removed, the next restore does that"
   die "$1" "$2; $state; $3"
 }
 
@@ -159,12 +159,12 @@ undo() {
   local name failed=0
   if [ -z "$touched" ] || [ -n "$swapped" ]; then return 0; fi
   if [ -n "$swap_began" ] && is_swapped; then return 0; fi
-  end_own_sessions
+  touched=''
+  end_own_sessions || return 1
   for name in "${fresh[@]}"; do drop_database "$name" >/dev/null 2>&1 || failed=1; done
   for name in "${created_roles[@]}"; do
     run_psql -c "DROP ROLE IF EXISTS $name" >/dev/null 2>&1 || failed=1
   done
-  touched=''
   return $failed
 }
 
@@ -173,7 +173,7 @@ end_own_sessions() {
   local i left
   for ((i = 0; i < 50; i++)); do
     left=$(run_psql -c "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-      WHERE application_name = '$PGAPPNAME' AND pid <> pg_backend_pid()" 2>/dev/null) || return 0
+      WHERE application_name = '$PGAPPNAME' AND pid <> pg_backend_pid()" 2>/dev/null) || return 1
     [ "$left" != 0 ] || return 0
     sleep 0.2
   done
