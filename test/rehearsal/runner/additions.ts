@@ -62,12 +62,14 @@ function faketimeLibrary(): string {
 
 /**
  * Another time of day for the pod's processes: an offset, so that it is the same for all of them and goes on. Files get the
- * machine's time (as those on an NFS server would), and sleeps last as long as they say.
+ * machine's time (as those on an NFS server would), and sleeps last as long as they say. bash's own clock (`printf %()T`,
+ * EPOCHSECONDS) is out of reach; `date`, awk and perl are not.
  */
 export function clockOf(clock: string): { files: Overlay; env: Record<string, string> } {
   const wanted = Date.parse(`${clock.replace(' ', 'T').replace(/Z$/, '')}Z`);
   if (Number.isNaN(wanted)) throw new Error(`clock must be like \`2026-11-01 05:30:00\` (UTC), got \`${clock}\``);
-  const seconds = Math.round((wanted - Date.now()) / 1000);
+  // Never before the wanted time, and at most a second after it.
+  const seconds = Math.ceil((wanted - Date.now()) / 1000);
   return {
     files: { [FAKETIME]: faketimeLibrary() },
     env: {
