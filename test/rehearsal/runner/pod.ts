@@ -177,7 +177,6 @@ export class Pod implements PodHandle {
   private quit(): void {
     this.stopping = true;
     this.wake.abort();
-    this.serve();
   }
 
   private async live(): Promise<void> {
@@ -291,8 +290,12 @@ export class Pod implements PodHandle {
     await container.kill();
   }
 
-  /** One change of the routes after the other, so that the last one wins. */
+  /**
+   * One change of the routes after the other, so that the last one wins. A pod that is stopping keeps its routes to the end:
+   * connections outlive their Service's endpoint, and clients must hear what the server says when it ends them.
+   */
   private serve(): void {
+    if (this.stopping) return;
     const { context, network, identity } = this.parts;
     this.served = this.served
       .then(() => context.network.setReady(network, identity.labels, this.ready, this.running.size > 0))
