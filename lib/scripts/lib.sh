@@ -5,8 +5,8 @@
 # Rule for callers: never call `die` inside $(…); it would only end the sub-shell. Functions that can fail return their
 # result in a global variable that their comment names.
 
-# Log lines, sort orders and tools' messages must not depend on the image's locale; UTC everywhere.
-export LC_ALL=C TZ=UTC0
+# Sort orders and tools' messages must not depend on the image's locale.
+export LC_ALL=C
 export TMPDIR=${TMPDIR:-/tmp}
 
 # The log is the stderr this script was started with, also where a command's own stderr is thrown away.
@@ -162,7 +162,7 @@ stop_job() {
   local i group=${!:-}
   if [ -z "$job_running" ] || [ "$group" = "$job_before" ]; then return 0; fi
   kill -TERM -- "-$group" 2>/dev/null || return 0
-  for ((i = 0; i < 30; i++)); do
+  for ((i = 0; i < 10; i++)); do
     kill -0 -- "-$group" 2>/dev/null || return 0
     sleep 0.1
   done

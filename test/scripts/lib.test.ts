@@ -84,6 +84,32 @@ describe.each([
     expect(sleepers()).toEqual([]);
   });
 
+  it('ends a job also when it comes right after the start', () => {
+    const early = `
+      work() { kill -${signal} $$; sleep ${child987()}; }
+      set_traps; run_job work`;
+    for (let i = 0; i < 3; i++) {
+      const ended = box.run(LIB, early);
+      expect(ended.status).toBe(status);
+      expect(facts(ended.err)).toEqual([expect.stringMatching(new RegExp(`^bash: error: stopped by SIG${signal};`))]);
+    }
+    expect(sleepers()).toEqual([]);
+  });
+
+  it('is obeyed once: another one does not disturb the end', async () => {
+    const other = signal === 'INT' ? 'TERM' : 'INT';
+    const stubborn = `
+      tidy() { kill -${other} $$; log tidy done; }
+      work() { trap 'kill -${other} $$; exit' TERM; echo ready; while :; do sleep 0.1; done; }
+      set_traps; at_exit tidy; run_job work`;
+    const { child, ready, end } = box.start(LIB, stubborn);
+    await ready;
+    child.kill(`SIG${signal}`);
+    const ended = await end;
+    expect(ended.status).toBe(status);
+    expect(facts(ended.err)).toEqual(['tidy: done', expect.stringContaining(`stopped by SIG${signal};`)]);
+  });
+
   // Sleeps of a length that only this test process uses.
   const child987 = () => 10_000 + process.pid;
   const sleepers = () =>
