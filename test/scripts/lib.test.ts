@@ -100,7 +100,7 @@ describe.each([
     const other = signal === 'INT' ? 'TERM' : 'INT';
     const stubborn = `
       tidy() { kill -${other} $$; log tidy done; }
-      work() { trap 'kill -${other} $$; exit' TERM; echo ready; while :; do sleep 0.1; done; }
+      work() { exec 2>/dev/null; trap 'kill -${other} $$; exit' TERM; echo ready; while :; do sleep 0.1; done; }
       set_traps; at_exit tidy; run_job work`;
     const { child, ready, end } = box.start(LIB, stubborn);
     await ready;
