@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import { Rehearsal } from '.';
 import { BACKUP, homeLab, RESTORE, SERVER, type Variant } from './home-lab';
-import type { JobOptions, JobResult, Major, PodHandle } from './runner/types';
+import type { JobOptions, JobResult, Major, PodHandle, StartOptions } from './runner/types';
 
 const sql = (path: string) => readFileSync(join(__dirname, '..', path), 'utf8');
 /** A server that holds what has fooled other restores. */
@@ -22,14 +22,14 @@ export class Lab {
     readonly major: Major,
   ) {}
 
-  static async open(major: Major, variant?: Variant): Promise<Lab> {
+  static async open(major: Major, variant?: Variant, options?: StartOptions): Promise<Lab> {
     const cluster = await Rehearsal.open({
       objects: homeLab(major, variant),
       major,
       volumes: { [BACKUP]: { kind: 'squash' } },
     });
     try {
-      const server = await cluster.startStatefulSet(SERVER);
+      const server = await cluster.startStatefulSet(SERVER, options);
       await server.waitReady(60_000);
       return new Lab(cluster, server, major);
     } catch (error) {
