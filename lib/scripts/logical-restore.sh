@@ -66,6 +66,7 @@ _main() {
   local began=$SECONDS
   check_parameters
   set_traps
+  stop_note='nothing on the server was changed, run it again'
   stamp=$(date -u +%Y%m%d%H%M%S)
   work=$(mktemp -d "$TMPDIR/restore.XXXXXX")
   at_exit remove_work
@@ -75,7 +76,7 @@ _main() {
   lock_server exclusive
   lock_ask 'SELECT pg_backend_pid();' && lock_backend=$lock_answer
   session_settings
-  at_exit undo
+  at_exit undo_at_exit
   read_dump
   plan
   preflight

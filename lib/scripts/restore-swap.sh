@@ -31,6 +31,7 @@ swap() {
     sleep 1
   done
   [ -n "$swapped" ] || swap_failed
+  stop_note='the databases were swapped in before'
   log swap "live since now: $(IFS=,; printf %s "${targets[*]}")"
   template1_content
 }
@@ -153,6 +154,8 @@ fail() {
   undo || state="the databases on the server were not changed, but what this run has made could not be removed, the next restore does that"
   die "$1" "$2; $state; $3"
 }
+
+undo_at_exit() { undo || warn undo 'what this run has made could not be removed; the next restore does that'; }
 
 # undo: runs at every end; removes what this run has made unless it has become live
 undo() {

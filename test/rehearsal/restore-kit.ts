@@ -112,7 +112,7 @@ export class Lab {
     this.psql(`SELECT datname, oid, datdba, datacl, datconnlimit FROM pg_database ORDER BY 1;
       SELECT rolname, oid, rolpassword, rolvaliduntil, rolconnlimit, rolsuper FROM pg_authid ORDER BY 1;
       SELECT roleid, member, admin_option FROM pg_auth_members ORDER BY 1, 2;
-      SELECT * FROM pg_db_role_setting ORDER BY 1, 2`);
+      SELECT datname, setrole, setconfig FROM pg_db_role_setting LEFT JOIN pg_database d ON d.oid = setdatabase ORDER BY 1, 2`);
 
   /** Away with what restores have kept. */
   dropKept = () =>
