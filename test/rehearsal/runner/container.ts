@@ -7,12 +7,12 @@ import type { Namespace } from './namespace';
 import { type ContainerSpec, ociConfig, processOf } from './oci';
 import type { ExecOptions, ExecResult } from './types';
 
-/*
- * Through real pipes, as under a container engine. What Node calls pipes are sockets: /dev/stderr can't be opened then, and
- * bash reads start-up files, because it takes a socket for a remote login (hence also --norc).
+/**
+ * Through one real pipe, as under a container engine. What Node calls a pipe is a socket: /dev/stderr can't be opened then,
+ * and bash reads start-up files, because it takes a socket for a remote login (hence also --norc).
  */
-const RUN_PIPED = ['bash', '--norc', '-c', '"$@" 2>&1 </dev/null | cat; exit "${PIPESTATUS[0]}"', 'run'];
-const EXEC_PIPED = ['bash', '--norc', '-c', 'exec "$@" < <(cat) > >(cat) 2> >(cat >&2)', 'exec'];
+const PIPED = ['bash', '--norc', '-c', '"$@" 2>&1 </dev/null | cat; exit "${PIPESTATUS[0]}"', 'run'];
+const SHIM = join(__dirname, 'shim.py');
 
 /** Which of 128 + n is a signal's doing. */
 export function signalOf(exitCode: number): string | undefined {
@@ -75,8 +75,8 @@ export class Container {
     mkdirSync(this.bundle, { recursive: true });
     writeFileSync(join(this.bundle, 'config.json'), JSON.stringify(ociConfig(this.spec)));
     await this.mountRoot();
-    const runc = ['runc', '--root', join(this.bundle, 'state'), 'run', '--pid-file', this.pidFile];
-    const child = this.ns.spawn([...RUN_PIPED, ...runc, '--bundle', this.bundle, this.spec.id]);
+    const shim = [SHIM, join(this.bundle, 'state'), this.bundle, this.pidFile, this.spec.id];
+    const child = this.ns.spawn([...PIPED, ...shim]);
     child.stdout?.on('data', (chunk) => {
       this.output.push(chunk);
       this.onOutput(chunk);
@@ -101,7 +101,7 @@ export class Container {
     const command = ['exec', '--process', `${base}.json`, '--pid-file', `${base}.pid`, this.spec.id];
     const { timeoutMs = 600_000, input } = options;
     const runc = ['runc', '--root', join(this.bundle, 'state'), ...command];
-    const running = this.ns.run([...EXEC_PIPED, ...runc], {
+    const running = this.ns.run(runc, {
       timeoutMs: timeoutMs + 5_000,
       ...(input !== undefined && { input }),
     });
