@@ -37,7 +37,7 @@ SQL
 # globals new|existing: writes what is to be done for roles that the server lacks, or has, to a file
 globals() {
   # awk reads \ in -v as an escape
-  awk -v existing="$work/roles" -v part="$1" -v bootstrap="${bootstrap//\\/\\\\}" -v current="${PGUSER//\\/\\\\}" \
+  awk -v existing="$work/roles" -v part="$1" -v created="$work/roles.created" -v bootstrap="${bootstrap//\\/\\\\}" -v current="${PGUSER//\\/\\\\}" \
     -v server_major="$server_major" -v dumped_by_major="${dump_version%%[!0-9]*}" -f "$here/dump-lexer.awk" -f "$here/dump-globals.awk" \
     <"$work/statements.sql" >"$work/roles.$1.sql"
 }
@@ -49,13 +49,15 @@ create_roles() {
   [ "$format" = pg_dumpall ] || return 0
   run_psql -c 'COPY (SELECT rolname FROM pg_roles) TO STDOUT' >"$work/roles"
   bootstrap=$(run_psql -c 'SELECT rolname FROM pg_roles WHERE oid = 10')
+  : >"$work/roles.created"
   globals new
   [ -z "$whole_server" ] || globals existing
   local name list=''
   while IFS= read -r name; do
+    printf -v name %b "$name"
     created_roles+=("$name")
     list+="${list:+, }$name"
-  done < <(awk '/^CREATE ROLE / { print substr($0, 13, length($0) - 13) }' "$work/roles.new.sql")
+  done <"$work/roles.created"
   ((${#created_roles[@]})) || return 0
   touched=1
   # terse: an error must not quote the line, it can hold a password's hash
@@ -83,7 +85,7 @@ SELECT format('CREATE DATABASE %I TEMPLATE template0%s', :'fresh', (
   SELECT format(' OWNER %I ENCODING %L LC_COLLATE %L LC_CTYPE %L', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype)
     || CASE j->>'datlocprovider'
          WHEN 'i' THEN format(' LOCALE_PROVIDER icu ICU_LOCALE %L', coalesce(j->>'datlocale', j->>'daticulocale'))
-           || coalesce(format(' ICU_RULES %L', j->>'daticurules'), '')
+           || CASE WHEN j->>'daticurules' IS NULL THEN '' ELSE format(' ICU_RULES %L', j->>'daticurules') END
          WHEN 'b' THEN format(' LOCALE_PROVIDER builtin BUILTIN_LOCALE %L', j->>'datlocale')
          WHEN 'c' THEN ' LOCALE_PROVIDER libc' ELSE '' END
     || (SELECT format(' TABLESPACE %I', spcname) FROM pg_tablespace t WHERE t.oid = dattablespace)
@@ -176,7 +178,7 @@ load_remedy() {
 
 compare() {
   local i said as_in=dump
-  [ -z "$manifest" ] || as_in=manifest
+  [ -z "$manifest_agrees" ] || as_in=manifest
   for i in "${!names[@]}"; do
     escaped "${names[i]}"
     # The inventory escapes as COPY reads it. null: the rows are INSERT statements, nobody has counted them.
@@ -207,11 +209,12 @@ CREATE TEMP TABLE expected (name text, rows bigint);
 \\copy expected FROM '$work/expected'
 CREATE TEMP TABLE found (name text, rows bigint);
 -- A row of an extension's table may come from the extension itself: only the dump's tables are compared.
-CREATE TEMP TABLE known AS SELECT name, relkind, EXISTS (SELECT FROM pg_depend
+-- Before 10.3 pg_dump wrote names without their schema; of those only public's can be told.
+CREATE TEMP TABLE known AS SELECT name, c.oid::regclass AS relation, relkind, EXISTS (SELECT FROM pg_depend
     WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e') AS of_extension
-  FROM expected LEFT JOIN pg_class c ON c.oid = to_regclass(name);
+  FROM expected LEFT JOIN pg_class c ON c.oid = to_regclass(CASE WHEN name ~ '^("([^"]|"")*"|[^".]+)\$' THEN 'public.' ELSE '' END || name);
 -- The rows of a partitioned table lie in its partitions; other tables' children have lines of their own.
-SELECT format('INSERT INTO found SELECT %L, count(*) FROM %s %s', name, CASE relkind WHEN 'p' THEN '' ELSE 'ONLY' END, name)
+SELECT format('INSERT INTO found SELECT %L, count(*) FROM %s %s', name, CASE relkind WHEN 'p' THEN '' ELSE 'ONLY' END, relation)
 FROM known WHERE relkind IS NOT NULL AND NOT of_extension \\gexec
 SELECT coalesce(string_agg(format('%s: %s, %s', name, e.rows, coalesce(f.rows::text, 'no such table')), E'\\n'), 'ok'
     || (SELECT coalesce('; not compared, of extensions: ' || string_agg(name, ', '), '') FROM known WHERE of_extension))

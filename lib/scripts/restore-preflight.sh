@@ -227,7 +227,9 @@ BEGIN;
 CREATE TEMP TABLE df (line text);
 SELECT format('COPY df FROM PROGRAM %L (FORMAT csv, DELIMITER E''\x01'', QUOTE E''\x02'')',
   'df -Pk -- ''' || replace(current_setting('data_directory'), '''', '''\''''') || '''') \gexec
-SELECT (regexp_match(line, '^\S+\s+\d+\s+\d+\s+(\d+)\s'))[1]::bigint * 1024 FROM df WHERE line ~ '\d%' LIMIT 1;
+-- What a dead restore has left behind is dropped first.
+SELECT (regexp_match(line, '^\S+\s+\d+\s+\d+\s+(\d+)\s'))[1]::bigint * 1024 + (SELECT coalesce(sum(pg_database_size(setdatabase)), 0)
+  FROM pg_db_role_setting, unnest(setconfig) c WHERE setrole = 0 AND c LIKE 'cdk8s\_postgres.restoring=%') FROM df WHERE line ~ '\d%' LIMIT 1;
 ROLLBACK;
 SQL
   ) || free=''
@@ -240,9 +242,10 @@ SQL
   fi
 }
 
-# ask_manifest SQL: the server reads the JSON, as variable m
+# ask_manifest SQL: the server reads the JSON, as variable m. Names are in the encoding of their databases, of which there
+# can be several: as LATIN1 every byte is a character, and comes back as the same byte.
 ask_manifest() {
-  RESTORE_MANIFEST=$manifest run_psql 2>"$work/manifest.said" <<SQL
+  PGCLIENTENCODING=LATIN1 RESTORE_MANIFEST=$manifest run_psql 2>"$work/manifest.said" <<SQL
 \\set m \`cat -- "\$RESTORE_MANIFEST"\`
 $1
 \\g
@@ -251,13 +254,16 @@ SQL
 
 # The manifest was written from the dump when it was made: both must list the same rows.
 check_manifest() {
+  manifest_agrees=''
   [ -n "$manifest" ] || return 0
   awk -F '\t' '$1 == "table" { print $2 "\t" $3 "\t" $4 }' "$work/inventory" | sort >"$work/tables.dump"
   local escaped="replace(replace(replace(%s->>'name', '\\', '\\\\'), E'\\t', '\\t'), E'\\n', '\\n')"
   if ! ask_manifest "SELECT ${escaped/\%s/d} || E'\\t' || ${escaped/\%s/t} || E'\\t' || coalesce(t->>'rows', 'null')
       FROM json_array_elements(:'m'::json->'databases') d, json_array_elements(d->'tables') t" | sort >"$work/tables.manifest"; then
-    warn preflight "the manifest's tables cannot be read ($(tail -n 1 "$work/manifest.said")); the dump's own list is used"
+    warn preflight "the manifest's tables cannot be read ($(last_error "$work/manifest.said")); the dump's own list is used"
   elif ! cmp -s "$work/tables.dump" "$work/tables.manifest"; then
     add_problem "the manifest of $chosen lists other tables or rows than the dump holds; one of the two was replaced, set BACKUP_FILE to another one"
+  else
+    manifest_agrees=1
   fi
 }

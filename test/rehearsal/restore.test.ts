@@ -208,6 +208,29 @@ describe.each(majors())('restore, PostgreSQL %i', (major) => {
     expect(await lab.content('backup_test')).toBe(content);
   });
 
+  it('knows locale providers, and names in the encoding of their database', async () => {
+    const lab = use(await Lab.open(major));
+    await lab.psql(`CREATE DATABASE icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk' LOCALE 'C';
+      CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'`);
+    await lab.psql(`SET client_encoding = UTF8; CREATE TABLE "tä" ("ö" text); INSERT INTO "tä" VALUES ('ü')`, 'latin');
+    const content = (db: string) => lab.psql('SET client_encoding = UTF8; TABLE "tä"', db);
+    const facts = "SELECT to_jsonb(d) - '{oid,datfrozenxid,datminmxid}'::text[] FROM pg_database d WHERE datname = ";
+    const icu = await lab.psql(`${facts}'icu'`);
+    const latin = await lab.psql(`${facts}'latin'`);
+    await lab.backup();
+    const log = await lab.restored();
+    expect(log).toContain('compare: latin: 1 tables, rows as in the manifest\n');
+    for (const db of ['icu', 'latin']) {
+      const done = await lab.server.exec(['pg_dump', '-U', 'postgres', '-f', `/tmp/${db}.sql`, db]);
+      expect(done.exitCode).toBe(0);
+      const bytes = await lab.server.exec(['base64', `/tmp/${db}.sql`]);
+      await lab.restored({ BACKUP_FILE: lab.put(`${db}.sql`, Buffer.from(bytes.stdout, 'base64')), DATABASE: db });
+    }
+    expect(await lab.psql(`${facts}'icu'`)).toBe(icu);
+    expect(await lab.psql(`${facts}'latin'`)).toBe(latin);
+    expect(await content('latin')).toBe('ü');
+  });
+
   it('restores postgres itself, and what is in template1 if the live one is empty', async () => {
     const lab = use(await Lab.filled(major));
     await lab.psql('CREATE TABLE own (i int); INSERT INTO own VALUES (1)');
