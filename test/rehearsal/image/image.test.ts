@@ -105,8 +105,6 @@ describe.each(majors('all'))('image of PostgreSQL %i', (major) => {
 
 describe('the entrypoint', () => {
   const folder = mkdtempSync(join(tmpdir(), 'entrypoint-'));
-  afterAll(() => rmSync(folder, { recursive: true }));
-
   // Another one may have been asked for; these are about ours.
   const asked = process.env['REHEARSAL_ENTRYPOINT'];
   beforeAll(() => {
@@ -114,6 +112,7 @@ describe('the entrypoint', () => {
   });
   afterAll(() => {
     if (asked) process.env['REHEARSAL_ENTRYPOINT'] = asked;
+    rmSync(folder, { recursive: true });
   });
 
   /** Everything that a failing pod has said by the time it says `until`. */
