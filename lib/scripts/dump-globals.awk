@@ -4,6 +4,7 @@
 #   -v existing=FILE       the roles that the server has, one per line (escaped: \t \n \\)
 #   -v part=new            roles that the server lacks, with all that the dump says of them, passwords too, and every
 #                          membership that one of them takes part in
+#   -v created=FILE        the names of the roles that part=new creates, one per line (escaped: \t \n \\)
 #   -v part=existing       for the roles that it has: attributes, settings, comments, memberships, but never the password
 #                          nor its expiry (that would lock applications out); also rights on tablespaces and parameters
 #   -v bootstrap=NAME      the server's first superuser: its attributes stay as they are
@@ -38,7 +39,10 @@ function on_statement(text,    name, is_new) {
   } else if (text ~ /^CREATE ROLE / && !is_new) {
     return
   }
-  if (is_new == (part == "new")) print text
+  if (is_new != (part == "new")) return
+  print text
+  # Not to be read off the result: a comment on a role can spell CREATE ROLE in a line of its own.
+  if (created != "" && text ~ /^CREATE ROLE /) print field(identifier(text, 13)) > created
 }
 
 # the role that a statement is about

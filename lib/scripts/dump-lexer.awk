@@ -5,7 +5,8 @@
 #   on_comment(line)      a -- comment outside a statement
 #   on_meta(line)         a psql command: \connect, \restrict, …
 #   on_piece(text, ends)  the next stretch of a statement, without its newline; ends: the statement's last
-#   on_statement(text)    after the last piece: the statement (its first 64 kB, which is enough to know what it is)
+#   on_statement(text)    after the last piece: the statement (of what is no role, database or the like the first 64 kB,
+#                         which is enough to know what it is)
 #   on_copy()             the statement was COPY … FROM stdin: read its rows up to \. with `getline` (this is where nearly
 #                         all of a dump's bytes are, so whoever reads them does so in the shortest loop it can have)
 #
@@ -196,6 +197,9 @@ function extend(text, ends) {
     statement = ""
     started = 1
     limit = text ~ /^COPY / ? 1048576 : 65536
+    # These are printed as they were kept here: cut off inside a string, the rest of one would swallow the next.
+    if (text ~ /^(CREATE|ALTER|COMMENT ON) (ROLE|DATABASE|TABLESPACE) /) limit = 1073741824
+    if (text ~ /^(GRANT|REVOKE|SECURITY LABEL) /) limit = 1073741824
   }
   if (length(statement) < limit) statement = statement text (ends ? "" : "\n")
   open = !ends

@@ -193,7 +193,10 @@ lock_volume() {
 # ---- the server --------------------------------------------------------------------------------------------------
 
 # -X: no psqlrc; -w: never ask for a password; the connection itself comes from PGHOST, PGPORT, PGUSER, PGPASSWORD.
-run_psql() { psql -X -w -q -A -t -v ON_ERROR_STOP=1 "$@"; }
+# search_path: what the owner of a database puts there under the name of a built-in function must not run as superuser.
+run_psql() {
+  PGOPTIONS="${PGOPTIONS:+$PGOPTIONS }-c search_path=pg_catalog" psql -X -w -q -A -t -v ON_ERROR_STOP=1 "$@"
+}
 
 # connection_problem FILE: explains what libpq has said; sets problem and problem_kind (retry, starting; final: no use in trying again)
 connection_problem() {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -89,6 +89,15 @@ describe.each(AWKS.map((interpreter) => [interpreter.join(' '), interpreter] as 
       expect(same).toContain('GRANT readers TO app WITH ADMIN OPTION GRANTED BY postgres;');
       const elsewhere = globals(interpreter, 'new', ['admin'], dump, { bootstrap: 'admin', current: 'admin' });
       expect(elsewhere).toContain('GRANT readers TO app WITH ADMIN OPTION, INHERIT TRUE;');
+    });
+
+    it('names the roles that it creates, not those that a comment spells', () => {
+      const created = join(folder, 'created');
+      writeFileSync(created, '');
+      const comment = "COMMENT ON ROLE helper IS 'x\nCREATE ROLE auditor; ALTER ROLE mallory SUPERUSER;\ny';\n";
+      const sql = `CREATE ROLE app;\nCREATE ROLE helper;\n${comment}CREATE ROLE "a\nb";\n`;
+      globals(interpreter, 'new', ['app', 'auditor', 'mallory'], sql, { created });
+      expect(readFileSync(created, 'utf8')).toBe('helper\n"a\\nb"\n');
     });
 
     it('drops nothing and makes no tablespace, but keeps rights on them', () => {

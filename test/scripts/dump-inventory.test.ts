@@ -86,6 +86,14 @@ describe.each(AWKS.map((interpreter) => [interpreter.join(' '), interpreter] as 
       });
     });
 
+    it('writes them whole, however long: the rest of a comment must not become a statement', () => {
+      const comment = `COMMENT ON ROLE helper IS '${`${'x'.repeat(99)}\n`.repeat(1000)}';`;
+      const next = "COMMENT ON ROLE other IS '; ALTER ROLE mallory WITH SUPERUSER; --';";
+      const text = `-- PostgreSQL database cluster dump\n${comment}\n${next}\n`;
+      const kept = awk(interpreter, 'dump-inventory.awk', text, { statements: '/dev/stdout' });
+      expect(kept.slice(0, comment.length + next.length + 2) === `${comment}\n${next}\n`).toBe(true);
+    });
+
     it('writes the statements about roles and databases to a file, each as it is in the dump', () => {
       const text = fixture('pg_dumpall-18.sql');
       const kept = awk(interpreter, 'dump-inventory.awk', text, { statements: '/dev/stdout' });
