@@ -77,6 +77,7 @@ beforeAll(async () => {
       block: { kind: 'block', sizeMiB: 32 },
       squash: { kind: 'squash' },
       full: { kind: 'full', sizeMiB: 8 },
+      'small-squash': { kind: 'squash', sizeMiB: 4 },
       other: { kind: 'block' },
     },
   });
@@ -286,6 +287,15 @@ describe('claims', () => {
     expect(statSync(join(cluster.claim('full').path, 'fits')).size).toBe(7 * 2 ** 20);
   });
 
+  it('limits other kinds in the same way', async () => {
+    const fill = 'stat -c %u /v; head -c 5M /dev/zero >/v/x';
+    expect((await runJob(parts('small-squash', fill))).log).toMatch(/^65534\n.*No space left on device/);
+    const security = { ...AS_999, fsGroup: 999 };
+    expect((await runJob(parts('block', 'head -c 40M /dev/zero >/v/x', security))).log).toMatch(
+      /No space left on device/,
+    );
+  });
+
   it('refuses a claim that is not there', async () => {
     await expect(run(parts('missing', 'true'))).rejects.toThrow('persistentvolumeclaim "missing" not found');
     expect(() => cluster.claim('missing')).toThrow('claim `missing` is not bound; bound are `plain`');
@@ -459,7 +469,7 @@ describe('Jobs', () => {
   });
 
   it('goes on after its pod was killed, and ends when it is deleted', async () => {
-    const script = 'echo begun; trap "exit 9" INT; while :; do sleep 0.05; done';
+    const script = 'trap "exit 9" INT; echo begun; while :; do sleep 0.05; done';
     cluster.apply([
       {
         apiVersion: 'batch/v1',
@@ -506,7 +516,7 @@ describe('around the pods', () => {
     const other = await Rehearsal.open({
       objects: OBJECTS,
       major: 18,
-      name: 'gone',
+      name: `gone-${process.pid}`,
       volumes: { s: { kind: 'squash' } },
     });
     other.apply([{ apiVersion: 'v1', kind: 'Pod', ...template({ script: 'sleep 2345' }), metadata: { name: 'x' } }]);
@@ -516,14 +526,14 @@ describe('around the pods', () => {
     expect(pids).not.toEqual([]);
     await other.close();
     await soon(() => pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
-    expect(leftovers('gone')).toEqual([]);
+    expect(leftovers(`gone-${process.pid}`)).toEqual([]);
   });
 
   it('cleans up after a test process that was killed', async () => {
     const script = `
       const { Rehearsal } = require(${JSON.stringify(join(__dirname, 'index.ts'))});
       const pod = ${JSON.stringify({ apiVersion: 'v1', kind: 'Pod', ...template({ script: 'sleep 3456' }), metadata: { name: 'x' } })};
-      Rehearsal.open({ objects: [pod], major: 18, name: 'killed' })
+      Rehearsal.open({ objects: [pod], major: 18, name: 'killed-${process.pid}' })
         .then((one) => one.startPod('x'))
         .then(async (one) => { await one.waitReady(); console.log(JSON.stringify(one.processes())); });`;
     const child = spawn(process.execPath, ['--import', 'tsx', '-e', script], { cwd: join(__dirname, '../..') });
@@ -536,7 +546,7 @@ describe('around the pods', () => {
     await soon(() => pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
     // Another rehearsal on this machine may have cleaned up already, so what is left now says nothing.
     await (await Rehearsal.open({ objects: [], major: 18, name: 'next' })).close();
-    expect(leftovers('killed')).toEqual([]);
+    expect(leftovers(`killed-${process.pid}`)).toEqual([]);
   });
 });
 

@@ -92,7 +92,11 @@ export class Rehearsal {
 
   /** @internal What can be done without waiting, when the process ends. */
   abandon(): void {
-    process.kill(this.context.ns.pid, 'SIGKILL');
+    try {
+      process.kill(this.context.ns.pid, 'SIGKILL');
+    } catch {
+      // it has ended by itself
+    }
     rmSync(this.context.folder, { recursive: true, force: true });
   }
 
