@@ -35,6 +35,12 @@ export function cgroupProcesses(path: string): number[] {
   }
 }
 
+/** Every rehearsal of this machine that has, or had, containers. */
+export function rehearsalsWithCgroups(): string[] {
+  const parents = trees().map((tree) => join(tree, PARENT));
+  return [...new Set(parents.filter((one) => existsSync(one)).flatMap((one) => readdirSync(one)))];
+}
+
 /** Removes what is left of a rehearsal's cgroups; those that still hold a process stay. */
 export function removeCgroups(rehearsal: string): boolean {
   return trees()

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { removeCgroups } from './cgroup';
+import { rehearsalsWithCgroups, removeCgroups } from './cgroup';
 
 const base = () => join(tmpdir(), 'cdk8s-postgres-rehearsal');
 
@@ -24,13 +24,9 @@ export function ownFolder(name: string): string {
 
 /** Files and cgroups of rehearsals whose process died: its containers and mounts went with it. */
 export function removeLeftovers(): void {
-  let names: string[] = [];
-  try {
-    names = readdirSync(base());
-  } catch {
-    return; // the first rehearsal of this machine
-  }
-  for (const name of names) {
+  mkdirSync(base(), { recursive: true, mode: 0o711 });
+  // A process that ended by itself has taken its folder with it, and could not wait for its cgroups to be empty.
+  for (const name of new Set([...readdirSync(base()), ...rehearsalsWithCgroups()])) {
     const [, key, pid] = /^((\d+)-\d+)-/.exec(name) ?? [];
     if (!pid || processKey(pid) === key) continue;
     removeCgroups(name);
