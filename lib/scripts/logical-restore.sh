@@ -50,8 +50,8 @@ notice_dead_servers() {
   export PGSERVICEFILE=$work/service PGSERVICE=restore
 }
 
-# Settings that belong to databases or roles of the dump must not stop its load; messages are read below, in English. The load need not wait for the disk: the
-# commit that makes it visible does, and with it everything before.
+# Settings that belong to databases or roles of the dump must not stop its load; messages are read below, in English. The
+# load need not wait for the disk: the commit that makes it visible does, and with it everything before.
 session_settings() {
   local options='-c lc_messages=C -c standard_conforming_strings=on -c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0'
   options+=' -c idle_in_transaction_session_timeout=0 -c client_min_messages=warning -c synchronous_commit=off'
