@@ -1,7 +1,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { ApiObject, App, type AppProps, Chart, DependencyGraph, Names, Yaml } from 'cdk8s';
-import { InputError } from './guard/input-error';
+import { InputError, refuse } from './guard/input-error';
 import { placeOf } from './place';
 
 /**
@@ -32,6 +32,7 @@ export class SystemApp extends App {
 
   /** @throws InputError with every problem that was found, one a line; then nothing is written */
   override synth(): void {
+    checkOutdir(this.outdir);
     const problems = this.node.findAll().flatMap((construct) => construct.node.validate());
     if (problems.length > 0) throw new InputError(problems.join('\nerror: '));
     const files = new Map<string, object[]>();
@@ -61,9 +62,24 @@ function objectsOf(chart: Chart): ApiObject[] {
 function fileOf(chart: Chart, object: ApiObject): string {
   const system = Names.toDnsLabel(chart, { includeHash: false });
   const owner = object.node.scopes.find((construct) => construct.node.scope === chart) ?? object;
+  if (owner.node.id === 'claims') {
+    throw new InputError(
+      `${owner.node.path}: \`id\` must not be "claims", which is the file of claims that never change, got "claims"; write "backups"`,
+    );
+  }
   const file = `${Names.toDnsLabel(owner, { includeHash: false })}.yaml`.replace(`${system}-`, '');
   const where = placeOf(object);
   return path.join(system, where === 'ops' ? path.join('ops', file) : (where ?? file));
+}
+
+/** The folder is replaced as a whole: it must not be one that holds anything else. */
+function checkOutdir(outdir: string): void {
+  const folder = path.resolve(outdir);
+  const holdsThisProcess = !path.relative(folder, process.cwd()).startsWith('..');
+  const entries = fs.existsSync(folder) ? fs.readdirSync(folder) : [];
+  const foreign = holdsThisProcess ? '.' : entries.find((entry) => entry.startsWith('.') || entry === 'package.json');
+  if (foreign === undefined) return;
+  refuse('outdir', 'be a folder that holds nothing but what is rendered, since it is replaced', outdir, 'write "dist"');
 }
 
 /** Writes beside the folder and swaps by rename. */
@@ -75,7 +91,12 @@ function replaceFolder(folder: string, write: (folder: string) => void): void {
   try {
     write(fresh);
     if (fs.existsSync(folder)) fs.renameSync(folder, old);
-    fs.renameSync(fresh, folder);
+    try {
+      fs.renameSync(fresh, folder);
+    } catch (error) {
+      if (fs.existsSync(old)) fs.renameSync(old, folder);
+      throw error;
+    }
   } finally {
     fs.rmSync(fresh, { recursive: true, force: true });
     fs.rmSync(old, { recursive: true, force: true });

@@ -4,6 +4,7 @@ import { Construct } from 'constructs';
 import { guardApp } from '../guard/guard-app';
 import { InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
+import { seconds } from '../guard/seconds';
 import { claimMount } from '../pod/hardened-pod';
 import { jobSpec } from '../pod/job';
 import { labels } from '../pod/labels';
@@ -94,7 +95,7 @@ export class LogicalBackup extends Construct {
     const { name, of: server } = this;
     checkName('CronJob', name);
     checkNeighbours(this, server, props.to);
-    const lockTimeout = (props.lockTimeout ?? Duration.minutes(10)).toSeconds();
+    const lockTimeout = seconds('lockTimeout', props.lockTimeout ?? Duration.minutes(10), 1, 1_000_000);
     const allLabels = labels(this, 'backup', name);
     const env = {
       BACKUP_DIR: BACKUP_PATH,
@@ -108,7 +109,8 @@ export class LogicalBackup extends Construct {
       spec: {
         ...props.schedule._render(),
         concurrencyPolicy: 'Forbid',
-        startingDeadlineSeconds: (props.startingDeadline ?? Duration.hours(1)).toSeconds(),
+        // The controller looks every 10 s: a shorter deadline may never be met.
+        startingDeadlineSeconds: seconds('startingDeadline', props.startingDeadline ?? Duration.hours(1), 30, YEAR),
         successfulJobsHistoryLimit: 3,
         failedJobsHistoryLimit: 3,
         jobTemplate: {
@@ -136,6 +138,8 @@ export class LogicalBackup extends Construct {
     });
   }
 }
+
+const YEAR = 365 * 24 * 60 * 60;
 
 /** Where backup and restore pods see the backup volume. */
 export const BACKUP_PATH = '/backup';

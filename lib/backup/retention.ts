@@ -11,8 +11,8 @@ export class Retention {
 
   /** @internal */
   get _last(): number {
-    if (!Number.isInteger(this.count) || this.count < 1) {
-      refuse('retention', 'keep at least 1 backup', this.count, 'write for example `Retention.last(7)`');
+    if (!Number.isInteger(this.count) || this.count < 1 || this.count > 100_000) {
+      refuse('retention', 'keep 1 to 100000 backups', this.count, 'write for example `Retention.last(7)`');
     }
     return this.count;
   }

@@ -71,7 +71,9 @@ function checkTimeZone(timeZone: string): void {
       return false;
     }
   };
-  if (!/^(UTC|GMT|[A-Z][A-Za-z_]+(\/[A-Z][A-Za-z0-9_+-]*)+)$/.test(timeZone) || !known()) {
+  // Intl takes "Europe/BERLIN", Kubernetes does not.
+  const shouting = timeZone.split('/').some((part) => /^[A-Z]{4,}$/.test(part));
+  if (shouting || !/^(UTC|GMT|[A-Z][A-Za-z_]+(\/[A-Z][A-Za-z0-9_+-]*)+)$/.test(timeZone) || !known()) {
     refuse('timeZone', 'be a name of the IANA time zone database', timeZone, 'write for example "America/New_York"');
   }
 }
@@ -97,8 +99,9 @@ function checkCron(expression: string): void {
   }
   const values = fields.map((field, i) => cronField(field, FIELDS[i]!, expression));
   const [days, months] = [values[2]!, values[3]!];
-  const everyWeekday = /^[*?]/.test(fields[4]!);
-  // Where both the day of the month and the weekday are restricted, cron fires on either.
+  // Where both the day of the month and the weekday are restricted, cron fires on either. For Kubernetes' parser a field is
+  // unrestricted as soon as one of its parts is a star, and restricted by a step.
+  const everyWeekday = fields[4]!.split(',').some((part) => /^[*?](\/1)?$/.test(part));
   if (everyWeekday && ![...months].some((month) => [...days].some((day) => day <= longestMonth(month)))) {
     refuse(
       'schedule',

@@ -1,6 +1,6 @@
 import { ApiObject, App } from 'cdk8s';
 import type { Construct, IConstruct } from 'constructs';
-import { checkObject, type Manifest } from './objects';
+import { backupClaims, checkObject, dataClaims, type Manifest } from './objects';
 
 const GUARDED = Symbol.for('cdk8s-postgres/guarded');
 
@@ -16,19 +16,51 @@ export function guardApp(scope: Construct): void {
 }
 
 function problems(app: IConstruct): string[] {
-  const found: string[] = [];
+  const objects = app.node
+    .findAll()
+    .filter(ApiObject.isApiObject)
+    .map((object) => ({ path: object.node.path, manifest: object.toJson() as Manifest }));
+  const each = objects.flatMap(({ path, manifest }) => checkObject(manifest).map((problem) => `${path}: ${problem}`));
+  return [...each, ...usedTwice(objects), ...sharedData(objects)];
+}
+
+interface Rendered {
+  readonly path: string;
+  readonly manifest: Manifest;
+}
+
+const inNamespace = ({ metadata }: Manifest, name: string) => `${metadata?.namespace ?? ''}/${name}`;
+
+function usedTwice(objects: readonly Rendered[]): string[] {
   const seen = new Map<string, string>();
-  for (const object of app.node.findAll()) {
-    if (!ApiObject.isApiObject(object)) continue;
-    const manifest = object.toJson() as Manifest;
-    const path = object.node.path;
-    found.push(...checkObject(manifest).map((problem) => `${path}: ${problem}`));
-    const { name, namespace = '' } = manifest.metadata ?? {};
-    if (name === undefined) continue;
-    const key = `${manifest.kind} ${namespace}/${name}`;
+  return objects.flatMap(({ path, manifest }) => {
+    const name = manifest.metadata?.name;
+    if (name === undefined) return [];
+    const key = `${manifest.kind} ${inNamespace(manifest, name)}`;
     const other = seen.get(key);
-    if (other) found.push(`${path}: \`name\` must be used once, got ${key} here and in ${other}; rename one of them`);
     seen.set(key, path);
+    return other ? [`${path}: \`name\` must be used once, got ${key} here and in ${other}; rename one of them`] : [];
+  });
+}
+
+/** A claim that holds a server's data holds nothing else: no other server's data, no backups. */
+function sharedData(objects: readonly Rendered[]): string[] {
+  const owners = new Map<string, string>();
+  const found: string[] = [];
+  const refuse = (path: string, claim: string, other: string) =>
+    found.push(`${path}: \`claim\` must not be one that holds the data of ${other}, got ${claim}; name another one`);
+  for (const { path, manifest } of objects) {
+    for (const claim of dataClaims(manifest).map((name) => inNamespace(manifest, name))) {
+      const other = owners.get(claim);
+      if (other) refuse(path, claim, other);
+      owners.set(claim, path);
+    }
+  }
+  for (const { path, manifest } of objects) {
+    for (const claim of backupClaims(manifest).map((name) => inNamespace(manifest, name))) {
+      const other = owners.get(claim);
+      if (other) refuse(path, claim, other);
+    }
   }
   return found;
 }

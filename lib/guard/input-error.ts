@@ -33,7 +33,11 @@ export function refuse(prop: string, must: string, got: unknown, fix: string): n
   throw new InputError(`\`${prop}\` must ${must}, got ${shown(got)}; ${fix}`);
 }
 
+/** Stands for what was given where that may be a password. */
+export const HIDDEN = Symbol('hidden');
+
 function shown(value: unknown): string {
+  if (value === HIDDEN) return 'nothing that can be shown';
   if (value === undefined) return 'nothing';
   return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
     ? JSON.stringify(value)

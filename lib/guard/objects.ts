@@ -5,8 +5,14 @@ import { isBelow } from './paths';
 /** The parts of a manifest that are looked at. */
 export interface Manifest {
   readonly kind: string;
-  readonly metadata?: { readonly name?: string; readonly namespace?: string };
+  readonly metadata?: {
+    readonly name?: string;
+    readonly namespace?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+  };
   readonly spec?: Record<string, unknown>;
+  readonly data?: object;
+  readonly stringData?: object;
 }
 
 interface Volume {
@@ -29,7 +35,7 @@ interface PodSpec {
 
 /** What is wrong with an object as it will be written: its name, and in its pods the mounts and plain-text passwords. */
 export function checkObject(manifest: Manifest): string[] {
-  const problems: string[] = [];
+  const problems: string[] = renderedSecret(manifest);
   const { name } = manifest.metadata ?? {};
   if (name !== undefined) {
     try {
@@ -113,11 +119,41 @@ function shorter(a: string, b: string): string {
 
 function plainPasswords({ name, env = [] }: Container): string[] {
   return env
-    .filter((variable) => /PASSWORD|PASSWD|SECRET|TOKEN/.test(variable.name) && !/_FILE$/.test(variable.name))
-    .filter((variable) => variable.value !== undefined)
+    .filter(({ value }) => value !== undefined)
+    .filter(
+      (variable) =>
+        (/PASSWORD|PASSWD|SECRET|TOKEN/i.test(variable.name) && !/_FILE$/i.test(variable.name)) ||
+        /:\/\/[^/\s:@]*:[^/\s@]+@|\bpassword\s*=/i.test(variable.value!),
+    )
     .map(
       (variable) =>
         `\`env\` of container "${name}" must take ${variable.name} from a Secret, got a value in plain text; ` +
         'use `valueFrom.secretKeyRef`',
     );
+}
+
+function renderedSecret({ kind, data, stringData }: Manifest): string[] {
+  if (kind !== 'Secret' || Object.keys({ ...data, ...stringData }).length === 0) return [];
+  return [
+    '`Secret` must not be rendered with its values, got some; create it with `kubectl create secret` and refer to it',
+  ];
+}
+
+/** The claims that a StatefulSet keeps its data on, its templates' included. */
+export function dataClaims({ kind, metadata, spec }: Manifest): string[] {
+  if (kind !== 'StatefulSet') return [];
+  const pod = podOf({ kind, spec });
+  const named = (pod?.volumes ?? []).flatMap((volume) => volume.persistentVolumeClaim?.claimName ?? []);
+  const made = templatesOf({ kind, spec }).map((template) => `${template}-${metadata?.name}-0`);
+  return [...new Set([...named, ...made])];
+}
+
+/** The claims that backups are written to: those that a CronJob or a Job mounts, and those that are rendered for it. */
+export function backupClaims({ kind, metadata, spec }: Manifest): string[] {
+  if (kind === 'PersistentVolumeClaim') {
+    const component = metadata?.labels?.['app.kubernetes.io/component'];
+    return component === 'backup' && metadata?.name ? [metadata.name] : [];
+  }
+  if (kind !== 'CronJob') return [];
+  return (podOf({ kind, spec })?.volumes ?? []).flatMap((volume) => volume.persistentVolumeClaim?.claimName ?? []);
 }

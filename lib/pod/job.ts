@@ -1,6 +1,7 @@
 import { type Duration, Size } from 'cdk8s';
 import { Cpu, k8s } from 'cdk8s-plus-28';
 import { refuse } from '../guard/input-error';
+import { seconds } from '../guard/seconds';
 import { type ContainerProps, emptyDir, hardenedPod } from './hardened-pod';
 import type { ImageFacts } from './image-facts';
 import { type Resources, renderResources } from './resources';
@@ -18,17 +19,17 @@ export interface JobProps {
   readonly timeToLive: Duration;
 }
 
+const YEAR = 365 * 24 * 60 * 60;
+
 /** The one shape of the library's Jobs: every Job has a deadline, a time to live and room for scratch files in `/tmp`. */
 export function jobSpec(props: JobProps): k8s.JobSpec {
   if (!Number.isInteger(props.backoffLimit) || props.backoffLimit < 0) {
     refuse('retries', 'be 0 or more', props.backoffLimit, 'write for example 3');
   }
-  const seconds = props.deadline.toSeconds();
-  if (!(seconds > 0)) refuse('deadline', 'be above 0', `${seconds} s`, 'write for example `Duration.hours(6)`');
   return {
     backoffLimit: props.backoffLimit,
-    activeDeadlineSeconds: seconds,
-    ttlSecondsAfterFinished: props.timeToLive.toSeconds(),
+    activeDeadlineSeconds: seconds('deadline', props.deadline, 1, YEAR),
+    ttlSecondsAfterFinished: seconds('timeToLive', props.timeToLive, 1, YEAR),
     template: {
       metadata: { labels: props.labels },
       spec: hardenedPod({

@@ -85,7 +85,7 @@ export class LogicalRestore extends Construct {
     checkName('Job', `${name}-xxxxx`);
     checkNeighbours(this, server, volume);
     const file = props.file ?? '';
-    if (file.includes('/') || file.startsWith('.')) {
+    if (/[/\p{Cc}]/u.test(file) || file.startsWith('.') || file.endsWith('.manifest.json')) {
       refuse(
         'file',
         'be a file name on the backup volume',
@@ -93,13 +93,20 @@ export class LogicalRestore extends Construct {
         'write for example "postgres-backup-2026-11-21-020000.sql.gz"',
       );
     }
+    const { database = '', sessions = 'refuse' } = props;
+    if (/[\p{Cc}]/u.test(database) || /^template[01]$/.test(database)) {
+      refuse('database', 'be a database of the dump, no template', database, 'leave it out for the whole server');
+    }
+    if (sessions !== 'refuse' && sessions !== 'terminate') {
+      refuse('sessions', 'be "refuse" or "terminate"', sessions, 'write "refuse"');
+    }
     const allLabels = labels(this, 'restore', name);
     const env = {
       BACKUP_DIR: BACKUP_PATH,
       BACKUP_NAME: props.from.name,
       BACKUP_FILE: file,
-      DATABASE: props.database ?? '',
-      SESSIONS: props.sessions ?? 'refuse',
+      DATABASE: database,
+      SESSIONS: sessions,
     };
     const job = new k8s.KubeJob(this, 'job', {
       metadata: { generateName: `${name}-`, labels: allLabels },

@@ -23,9 +23,11 @@ check_writable() {
 refuse_other_layouts() {
   [ ! -e "$PGDATA/PG_VERSION" ] || return 0
   local found closed
-  found=$(find "$DATA_MOUNT" -maxdepth 4 -name PG_VERSION ! -path '*/base/*' 2>/dev/null | head -n 1) || true
+  # Each database of a server has a PG_VERSION of its own, in base/<number>.
+  found=$(cd "$DATA_MOUNT" && find . -maxdepth 4 -name PG_VERSION ! -path '*/base/[0-9]*/PG_VERSION' 2>/dev/null | head -n 1) || true
   if [ -n "$found" ]; then
-    found=${found%/PG_VERSION}
+    found=${found#.}
+    found=$DATA_MOUNT${found%/PG_VERSION}
     die "the claim holds a database of PostgreSQL $(cat "$found/PG_VERSION") in $found (owner $(stat -c %u "$found")), and" \
       "PGDATA is $PGDATA; name its layout (\`dataSubdirectory: \"${found#"$DATA_MOUNT"/}\"\`) if it is this server's, else" \
       "dump it with its old server and restore the dump into a new claim"

@@ -17,11 +17,11 @@ own_partial_name() {
   [ "$rest" != "$1" ] && [[ $rest =~ ^$stamp_pattern-[0-9a-z]+(\.manifest\.json)?$ ]]
 }
 
-# read_manifest FILE: sets manifest_job, manifest_file, manifest_bytes, manifest_sha256; fails unless it is a whole
+# read_manifest FILE: sets manifest_job, manifest_file, manifest_bytes, manifest_sha256, manifest_system; fails unless it is a whole
 # manifest in the layout that we write (one scalar per line; a "}" alone in the last line)
 read_manifest() {
   local line key value version='' kind=''
-  manifest_job='' manifest_file='' manifest_bytes='' manifest_sha256=''
+  manifest_job='' manifest_file='' manifest_bytes='' manifest_sha256='' manifest_system=''
   [ -f "$1" ] && [ ! -L "$1" ] && [ "$(tail -n 1 -- "$1" | tr -d '\000')" = '}' ] || return 1
   while IFS= read -r line && [[ $line != '  "databases": '* ]]; do
     [[ $line =~ ^\ \ \"([A-Za-z0-9]+)\":\ \"?([^\"]*[^\",])\"?,$ ]] || continue
@@ -33,6 +33,7 @@ read_manifest() {
       file) manifest_file=$value ;;
       bytes) manifest_bytes=$value ;;
       sha256) manifest_sha256=$value ;;
+      systemIdentifier) manifest_system=$value ;;
     esac
   done < <(tr -d '\000' <"$1")
   [ "$version" = 1 ] && [ "$kind" = logical ] && [[ $manifest_bytes =~ ^[0-9]+$ && $manifest_sha256 =~ ^[0-9a-f]{64}$ ]]
@@ -44,10 +45,11 @@ manifest_fits() {
     [ -f "$BACKUP_DIR/$2" ] && [ ! -L "$BACKUP_DIR/$2" ] && [ "$manifest_bytes" = "$(file_bytes "$BACKUP_DIR/$2")" ]
 }
 
-# list_verified: sets verified to the names of this job's verified backups, oldest first, and newest_bytes
+# list_verified: sets verified to the names of this job's verified backups, oldest first, systems to the servers that they
+# are of, and newest_bytes
 list_verified() { # loud|quiet
   local path name say=$1
-  verified=()
+  verified=() systems=()
   newest_bytes=''
   # The pattern sorts by name, which is by time: every name has the same prefix and a stamp of fixed width.
   for path in "$BACKUP_DIR/$BACKUP_NAME"-*; do
@@ -57,6 +59,7 @@ list_verified() { # loud|quiet
       [ "$say" = quiet ] || log retention "$name has no manifest: made by something else, not counted and left alone"
     elif manifest_fits "$path.manifest.json" "$name"; then
       verified+=("$name")
+      systems+=("$manifest_system")
       # shellcheck disable=SC2034 # read by logical-backup.sh
       newest_bytes=$manifest_bytes
     else
@@ -68,14 +71,19 @@ list_verified() { # loud|quiet
 # retain_last N: removes this job's oldest verified backups until N are left. Call it only after a publish, under the
 # volume's lock. What the clock says has not happened yet is neither counted nor removed: after a clock that ran ahead
 # was put right, a dump of today must not go because of names from next year, nor the other way round.
+# Only dumps of the server that the newest one is of are counted: when a volume was lost and initdb made an empty server,
+# its good dumps of nothing must not push out those that can still be restored.
 retain_last() {
   local keep=$1 now name i surplus
   local -a counted=()
   now=$(date -u +%Y-%m-%d-%H%M%S)
   list_verified loud
-  for name in "${verified[@]}"; do
+  for i in "${!verified[@]}"; do
+    name=${verified[i]}
     own_backup_name "$name"
-    if [[ $name_stamp > $now ]]; then
+    if [ "${systems[i]}" != "${system_identifier:-${systems[-1]}}" ]; then
+      warn retention "$name is of another server (system identifier ${systems[i]}): not counted and not removed; when nobody needs it any more: rm $name $name.manifest.json"
+    elif [[ $name_stamp > $now ]]; then
       warn retention "$name is from the future: not counted and not removed; check the clock, and remove it by hand if it is of no use"
     else
       counted+=("$name")

@@ -1,5 +1,5 @@
 import type { k8s } from 'cdk8s-plus-28';
-import { refuse } from '../guard/input-error';
+import { HIDDEN, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
 
 export interface SecretCredentialsProps {
@@ -58,14 +58,15 @@ export class Credentials {
     const fix = `write \`Credentials.fromSecret("name-of-secret", { passwordKey: "key" })\``;
     if (!(credentials instanceof Credentials)) {
       // What was given may be the password itself: it must not be printed.
-      refuse(prop, 'refer to a Secret', typeof credentials === 'string' ? undefined : credentials, fix);
+      refuse(prop, 'refer to a Secret', typeof credentials === 'string' ? HIDDEN : credentials, fix);
     }
     checkName('Secret', credentials.secretName, `${prop}.secretName`);
     const { passwordKey, username, usernameKey } = credentials.props ?? {};
     for (const [key, value] of Object.entries({ passwordKey, usernameKey })) {
       if (value === undefined && key === 'usernameKey') continue;
       if (typeof value !== 'string' || !/^[-._a-zA-Z0-9]{1,253}$/.test(value)) {
-        refuse(`${prop}.${key}`, 'be a key of a Secret (letters, digits, "-", "_", ".")', value, fix);
+        // It may be the password itself.
+        refuse(`${prop}.${key}`, 'be a key of a Secret (letters, digits, "-", "_", ".")', HIDDEN, fix);
       }
     }
     if (username !== undefined && usernameKey !== undefined) {

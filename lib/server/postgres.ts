@@ -3,8 +3,9 @@ import { ApiObject, Duration, Size } from 'cdk8s';
 import { Cpu, k8s } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
 import { guardApp } from '../guard/guard-app';
-import { InputError, refuse } from '../guard/input-error';
+import { HIDDEN, InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
+import { seconds } from '../guard/seconds';
 import {
   type ContainerProps,
   claimMount,
@@ -130,6 +131,13 @@ export class Postgres extends Construct implements IPostgres {
     checkName('StatefulSet', name);
     checkName('Service', name);
     Credentials._check('superuser', superuser);
+    const { database } = props;
+    if (database !== undefined && !/^[^\p{Cc}]+$/u.test(database)) {
+      refuse('database', 'be a name without control characters', database, 'write for example "app"');
+    }
+    if (database !== undefined && Buffer.byteLength(database) > 63) {
+      refuse('database', 'be a name of at most 63 bytes', database, 'choose a shorter one');
+    }
     const image = props.image._facts;
     if (props.uid !== undefined && props.uid !== image.uid) {
       refuse('uid', `be the one that ${image.reference} runs as, ${image.uid}`, props.uid, 'leave it out');
@@ -174,7 +182,7 @@ export class Postgres extends Construct implements IPostgres {
               config: configMount('config', CONFIG_PATH, `${name}-config`),
               initScripts: this.initScripts(props.initScripts ?? {}, metadata('-init-scripts')),
             }),
-            terminationGracePeriodSeconds: (props.stopTimeout ?? Duration.minutes(2)).toSeconds(),
+            terminationGracePeriodSeconds: seconds('stopTimeout', props.stopTimeout ?? Duration.minutes(2), 1, 86_400),
           }),
         },
         volumeClaimTemplates: template && [
@@ -243,6 +251,11 @@ export class Postgres extends Construct implements IPostgres {
       if (!/^[-._a-zA-Z0-9]+\.(sql|sh)$/.test(file) || /^z/i.test(file)) {
         const must = 'have file names that end in ".sql" or ".sh" and do not begin with "z"';
         refuse('initScripts', must, file, 'write for example "01-extensions.sql"');
+      }
+      // A hash may stand there: it is what pg_dumpall writes, too.
+      if (/\bPASSWORD\s+E?'(?!SCRAM-SHA-256\$|md5[0-9a-f]{32}')[^']/i.test(scripts[file]!)) {
+        const must = `hold no password, they are rendered into a ConfigMap (${file})`;
+        refuse('initScripts', must, HIDDEN, 'create the role without one and set it with `\\password` in psql');
       }
     }
     const data = { ...scripts, [INITIALIZED_SCRIPT]: readScript(INITIALIZED_SCRIPT) };

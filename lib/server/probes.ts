@@ -1,6 +1,6 @@
 import type { Duration } from 'cdk8s';
 import type { k8s } from 'cdk8s-plus-28';
-import { refuse } from '../guard/input-error';
+import { seconds } from '../guard/seconds';
 
 const STARTUP_PERIOD = 2;
 
@@ -17,15 +17,7 @@ export function serverProbes(
   port: number,
   startup: Duration,
 ): Pick<k8s.Container, 'startupProbe' | 'readinessProbe' | 'livenessProbe'> {
-  const seconds = startup.toSeconds();
-  if (seconds < STARTUP_PERIOD) {
-    refuse(
-      'startupTimeout',
-      `be at least ${STARTUP_PERIOD} s`,
-      `${seconds} s`,
-      'write for example `Duration.hours(1)`',
-    );
-  }
+  const limit = seconds('startupTimeout', startup, STARTUP_PERIOD, 7 * 24 * 60 * 60);
   const isReady = ['pg_isready', '-q', '-h', '127.0.0.1', '-p', String(port)];
   const answers = ['bash', '-c', `${isReady.join(' ')} || [ $? -eq 1 ]`];
   return {
@@ -33,7 +25,7 @@ export function serverProbes(
       exec: { command: isReady },
       periodSeconds: STARTUP_PERIOD,
       timeoutSeconds: 5,
-      failureThreshold: Math.ceil(seconds / STARTUP_PERIOD),
+      failureThreshold: Math.ceil(limit / STARTUP_PERIOD),
     },
     readinessProbe: { exec: { command: isReady }, periodSeconds: 5, timeoutSeconds: 5, failureThreshold: 3 },
     livenessProbe: { exec: { command: answers }, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },

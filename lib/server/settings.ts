@@ -1,10 +1,24 @@
-import { refuse } from '../guard/input-error';
+import { HIDDEN, refuse } from '../guard/input-error';
 
 /** Parameters of `postgresql.conf` by name. */
 export type Settings = Readonly<Record<string, string | number | boolean>>;
 
 /** What a connection from outside the pod and the library's own files need; it can't be set otherwise. */
-const OWN = ['listen_addresses', 'port', 'data_directory', 'config_file', 'include', 'unix_socket_directories'];
+const OWN = [
+  'listen_addresses',
+  'port',
+  'data_directory',
+  'config_file',
+  'hba_file',
+  'ident_file',
+  'include',
+  'include_dir',
+  'include_if_exists',
+  'unix_socket_directories',
+];
+
+/** Without these a crash, of the server or of the node, loses the database. */
+const NEEDED = ['fsync', 'full_page_writes'];
 
 /**
  * The file that the server is started with. It takes in the one that initdb wrote (locale, time zone, shared memory for
@@ -19,6 +33,12 @@ export function renderSettings(settings: Settings, dataDirectory: string, port: 
     }
     if (OWN.includes(name.toLowerCase())) {
       refuse('settings', 'leave alone what the construct sets itself', name, 'leave it out');
+    }
+    if (NEEDED.includes(name.toLowerCase()) && /^(off?|f(a(l(s(e)?)?)?)?|no?|0)$/i.test(String(value))) {
+      refuse('settings', `leave ${name} on: without it a crash loses the database`, value, 'leave it out');
+    }
+    if (/\bpassword\s*=/i.test(String(value))) {
+      refuse('settings', `hold no password, they are rendered into a ConfigMap (${name})`, HIDDEN, 'use a passfile');
     }
     return `${name} = ${quoted(value)}`;
   });

@@ -25,11 +25,14 @@ describe('Schedule', () => {
     },
   );
 
-  it.each(['Local', 'utc', 'europe/berlin', '+02:00', 'EST5', ''])('refuses the time zone "%s"', (timeZone) => {
-    expect(refusal((chart) => backup(chart, { schedule: Schedule.daily('02:00', { timeZone }) }))).toContain(
-      '`timeZone` must be',
-    );
-  });
+  it.each(['Local', 'utc', 'europe/berlin', '+02:00', 'EST5', 'Europe/BERLIN', ''])(
+    'refuses the time zone "%s"',
+    (timeZone) => {
+      expect(refusal((chart) => backup(chart, { schedule: Schedule.daily('02:00', { timeZone }) }))).toContain(
+        '`timeZone` must be',
+      );
+    },
+  );
 
   it.each([
     ['* * * *', 'five fields'],
@@ -49,11 +52,13 @@ describe('Schedule', () => {
     ['0 2 30 2 *', 'a date that exists'],
     ['0 2 31 4,6,9,11 *', 'a date that exists'],
     ['0 2 31 feb ?', 'a date that exists'],
+    ['0 2 30 2 1,*', 'a date that exists'],
   ])('refuses "%s"', (expression, says) => {
     expect(refusal((chart) => backup(chart, { schedule: Schedule.cron(expression) }))).toContain(says);
   });
 
   it('lets a 30th of February through where a weekday fires all the same', () => {
     expect(rendered(Schedule.cron('0 2 30 2 1'))).toBe('0 2 30 2 1 Etc/UTC');
+    expect(rendered(Schedule.cron('0 2 30 2 */2'))).toBe('0 2 30 2 */2 Etc/UTC');
   });
 });

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import {
   Compression,
   Credentials,
+  LogicalBackup,
   LogicalRestore,
   PostgresImage,
   type PostgresProps,
@@ -147,6 +148,28 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
     },
     line: 'chart/nightly: `to` must be another claim than the server\'s data: a full or lost volume would take both, got "data-pg-0"; make a `BackupVolume` with a name of its own',
     right: (chart) => backup(chart),
+  },
+  'two servers on one claim': {
+    wrong: (chart) => {
+      server(chart, { storage: Storage.existingClaim('shared') });
+      server(chart, { name: 'other', storage: Storage.existingClaim('shared') }, 'other');
+    },
+    line: 'chart/other/stateful-set: `claim` must not be one that holds the data of chart/server/stateful-set, got ns/shared; name another one',
+    right: (chart) => {
+      server(chart, { storage: Storage.existingClaim('shared') });
+      server(chart, { name: 'other', storage: Storage.existingClaim('other') }, 'other');
+    },
+  },
+  "a backup volume that is made for another server's data": {
+    wrong: (chart) => {
+      server(chart);
+      volume(chart, { name: 'data-pg-0' });
+    },
+    line: 'chart/backups/claim: `claim` must not be one that holds the data of chart/server/stateful-set, got ns/data-pg-0; name another one',
+    right: (chart) => {
+      server(chart);
+      volume(chart, { name: 'data-pg-1' });
+    },
   },
   'a backup in another namespace': {
     wrong: (chart) => {
@@ -298,7 +321,7 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
   },
   'a retention of nothing': {
     wrong: (chart) => backup(chart, { retention: Retention.last(0) }),
-    line: 'chart/nightly: `retention` must keep at least 1 backup, got 0; write for example `Retention.last(7)`',
+    line: 'chart/nightly: `retention` must keep 1 to 100000 backups, got 0; write for example `Retention.last(7)`',
     right: (chart) => backup(chart, { retention: Retention.last(1) }),
   },
   'a compression level that does not exist': {
@@ -308,7 +331,7 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
   },
   'a password in plain text': {
     wrong: withServer({ superuser: 'hunter2' as unknown as Credentials }),
-    line: 'chart/server: `superuser` must refer to a Secret, got nothing; write `Credentials.fromSecret("name-of-secret", { passwordKey: "key" })`',
+    line: 'chart/server: `superuser` must refer to a Secret, got nothing that can be shown; write `Credentials.fromSecret("name-of-secret", { passwordKey: "key" })`',
     right: withServer({ superuser: Credentials.fromSecret('pg', { passwordKey: 'key' }) }),
   },
   'a password in plain text, patched in': {
@@ -316,9 +339,53 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
     line: 'chart/server/stateful-set: `env` of container "postgres" must take PGPASSWORD from a Secret, got a value in plain text; use `valueFrom.secretKeyRef`',
     right: patched('/spec/template/spec/containers/0/env/-', { name: 'PGAPPNAME', value: 'x' }),
   },
+  'a password in a URL, patched in': {
+    wrong: patched('/spec/template/spec/containers/0/env/-', {
+      name: 'DATABASE_URL',
+      value: 'postgres://u:hunter2@pg/db',
+    }),
+    line: 'chart/server/stateful-set: `env` of container "postgres" must take DATABASE_URL from a Secret, got a value in plain text; use `valueFrom.secretKeyRef`',
+    right: patched('/spec/template/spec/containers/0/env/-', { name: 'DATABASE_URL', value: 'postgres://u@pg/db' }),
+  },
+  'a Secret with its values': {
+    wrong: (chart) => {
+      server(chart);
+      new ApiObject(chart, 'secret', { apiVersion: 'v1', kind: 'Secret', stringData: { password: 'hunter2' } });
+    },
+    line: 'chart/secret: `Secret` must not be rendered with its values, got some; create it with `kubectl create secret` and refer to it',
+    right: (chart) => {
+      server(chart);
+      new ApiObject(chart, 'secret', { apiVersion: 'v1', kind: 'Secret' });
+    },
+  },
+  'a password in an init script': {
+    wrong: withServer({ initScripts: { '01.sql': "CREATE ROLE app LOGIN PASSWORD 'hunter2';" } }),
+    line: 'chart/server: `initScripts` must hold no password, they are rendered into a ConfigMap (01.sql), got nothing that can be shown; create the role without one and set it with `\\password` in psql',
+    right: withServer({ initScripts: { '01.sql': "CREATE ROLE app LOGIN PASSWORD 'SCRAM-SHA-256$4096:x';" } }),
+  },
+  'a password in a setting': {
+    wrong: withServer({ settings: { primary_conninfo: 'host=a password=hunter2' } }),
+    line: 'chart/server: `settings` must hold no password, they are rendered into a ConfigMap (primary_conninfo), got nothing that can be shown; use a passfile',
+    right: withServer({ settings: { primary_conninfo: 'host=a passfile=/x' } }),
+  },
+  'a setting that loses the database in a crash': {
+    wrong: withServer({ settings: { fsync: 'off' } }),
+    line: 'chart/server: `settings` must leave fsync on: without it a crash loses the database, got "off"; leave it out',
+    right: withServer({ settings: { fsync: 'on', synchronous_commit: 'off' } }),
+  },
+  'a database name of two lines': {
+    wrong: withServer({ database: 'a\nb' }),
+    line: 'chart/server: `database` must be a name without control characters, got "a\\nb"; write for example "app"',
+    right: withServer({ database: 'a b' }),
+  },
+  'a database name that is too long': {
+    wrong: withServer({ database: 'x'.repeat(64) }),
+    line: `chart/server: \`database\` must be a name of at most 63 bytes, got "${'x'.repeat(64)}"; choose a shorter one`,
+    right: withServer({ database: 'x'.repeat(63) }),
+  },
   'a Secret key that cannot be': {
     wrong: withServer({ superuser: Credentials.fromSecret('pg', { passwordKey: 'pass word' }) }),
-    line: 'chart/server: `superuser.passwordKey` must be a key of a Secret (letters, digits, "-", "_", "."), got "pass word"; write `Credentials.fromSecret("name-of-secret", { passwordKey: "key" })`',
+    line: 'chart/server: `superuser.passwordKey` must be a key of a Secret (letters, digits, "-", "_", "."), got nothing that can be shown; write `Credentials.fromSecret("name-of-secret", { passwordKey: "key" })`',
     right: withServer({ superuser: Credentials.fromSecret('pg', { passwordKey: 'pass.word_1' }) }),
   },
   'two names for one role': {
@@ -399,13 +466,41 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
   },
   'a startup without time': {
     wrong: withServer({ startupTimeout: Duration.seconds(1) }),
-    line: 'chart/server: `startupTimeout` must be at least 2 s, got "1 s"; write for example `Duration.hours(1)`',
+    line: 'chart/server: `startupTimeout` must be whole seconds from 2 to 604800, got "1 s"; write for example `Duration.seconds(2)`',
     right: withServer({ startupTimeout: Duration.minutes(1) }),
   },
   'a job without time': {
     wrong: (chart) => backup(chart, { deadline: Duration.seconds(0) }),
-    line: 'chart/nightly: `deadline` must be above 0, got "0 s"; write for example `Duration.hours(6)`',
+    line: 'chart/nightly: `deadline` must be whole seconds from 1 to 31536000, got "0 s"; write for example `Duration.seconds(1)`',
     right: (chart) => backup(chart, { deadline: Duration.hours(1) }),
+  },
+  'a starting deadline that the controller would miss': {
+    wrong: (chart) => backup(chart, { startingDeadline: Duration.seconds(5) }),
+    line: 'chart/nightly: `startingDeadline` must be whole seconds from 30 to 31536000, got "5 s"; write for example `Duration.seconds(30)`',
+    right: (chart) => backup(chart, { startingDeadline: Duration.seconds(30) }),
+  },
+  'half a second': {
+    wrong: (chart) => backup(chart, { lockTimeout: Duration.millis(500) }),
+    line: 'chart/nightly: `lockTimeout` must be whole seconds from 1 to 1000000, got "0.5 s"; write for example `Duration.seconds(1)`',
+    right: (chart) => backup(chart, { lockTimeout: Duration.seconds(1) }),
+  },
+  'a restore of a template': {
+    wrong: (chart) => new LogicalRestore(chart, 'restore', { from: backup(chart), database: 'template1' }),
+    line: 'chart/restore: `database` must be a database of the dump, no template, got "template1"; leave it out for the whole server',
+    right: (chart) => new LogicalRestore(chart, 'restore', { from: backup(chart), database: 'app' }),
+  },
+  'sessions in capitals': {
+    wrong: (chart) =>
+      new LogicalRestore(chart, 'restore', { from: backup(chart), sessions: 'Terminate' as 'terminate' }),
+    line: 'chart/restore: `sessions` must be "refuse" or "terminate", got "Terminate"; write "refuse"',
+    right: (chart) => new LogicalRestore(chart, 'restore', { from: backup(chart), sessions: 'terminate' }),
+  },
+  'a construct in the file of claims': {
+    wrong: (chart) =>
+      new LogicalBackup(chart, 'claims', { of: server(chart), to: volume(chart), schedule: Schedule.daily('02:00') }),
+    line: 'chart/claims: `id` must not be "claims", which is the file of claims that never change, got "claims"; write "backups"',
+    right: (chart) =>
+      new LogicalBackup(chart, 'backup', { of: server(chart), to: volume(chart), schedule: Schedule.daily('02:00') }),
   },
   'a restore of a file elsewhere': {
     wrong: (chart) => new LogicalRestore(chart, 'restore', { from: backup(chart), file: '../etc/passwd' }),

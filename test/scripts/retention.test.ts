@@ -37,6 +37,17 @@ describe('retention', () => {
     expect(box.contents()).toEqual(before);
   });
 
+  it("counts only the newest dump's server: good dumps of an empty new one push out nothing of the old one", () => {
+    const old = nights([1, 2, 3]);
+    const fresh = nights([4, 5, 6, 7]);
+    for (const name of old) box.backup(name, { systemIdentifier: '7001' });
+    for (const name of fresh) box.backup(name, { systemIdentifier: '7002' });
+    const { err } = retain(3);
+    expect(box.names()).toEqual(withManifests([...old, ...fresh.slice(1)]));
+    expect(err).toContain(`retention: warning: ${old[0]} is of another server (system identifier 7001): not counted`);
+    expect(err).toContain(`rm ${old[0]} ${old[0]}.manifest.json`);
+  });
+
   it('works on an empty volume', () => {
     expect(retain(7)).toMatchObject({ status: 0, err: expect.stringContaining('kept 0 of at most 7') });
   });
