@@ -77,7 +77,7 @@ remove_work() { rm -rf -- "$work" "$partial" "$partial_manifest"; }
 # A dump about as big as the last one has to fit. Databases shrink, too: only what cannot go well is refused.
 check_space() {
   local free
-  list_verified quiet
+  list_verified
   free=$(df -Pk -- "$BACKUP_DIR" | awk 'END { print $(NF - 2) }')
   [[ $free =~ ^[0-9]+$ ]] || return 0
   free=$((free * 1024))

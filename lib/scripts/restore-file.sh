@@ -42,26 +42,27 @@ regular_file() { [ -f "$1" ] && [ ! -L "$1" ]; }
 # Only a manifest says that a dump was verified; a file without one is never preferred, however new it is. What counts
 # as verified is the same as for retention.
 choose_newest() {
-  local name names=() i
-  for name in "$BACKUP_DIR/$BACKUP_NAME"-*; do
-    name=${name##*/}
-    if own_backup_name "$name" && regular_file "$BACKUP_DIR/$name"; then names+=("$name"); fi
+  local i now
+  list_verified choose
+  if ((${#verified[@]} == 0)); then
+    list_files
+    [ -n "$files_listed" ] ||
+      die choose "$BACKUP_DIR is empty; run the backup first, or copy a dump there and set BACKUP_FILE to its name"
+    die choose "no verified dump of $BACKUP_NAME in $BACKUP_DIR; set BACKUP_FILE to one of: $files_listed"
+  fi
+  chosen=${verified[-1]}
+  own_backup_name "$chosen"
+  now=$(date -u +%Y-%m-%d-%H%M%S)
+  if [[ $name_stamp > $now ]]; then
+    list_files
+    die choose "the newest dump, $chosen, is from the future: a clock was wrong when it was made, or is wrong now, and it need not be the newest; set BACKUP_FILE to one of: $files_listed"
+  fi
+  # After a lost volume there are good dumps of an empty server; the ones before them may be what is wanted.
+  for ((i = ${#verified[@]} - 2; i >= 0; i--)); do
+    [ "${systems[i]}" != "${systems[-1]}" ] || continue
+    warn choose "$chosen is of the server ${systems[-1]}; ${verified[i]} is the newest one of another server, ${systems[i]}: set BACKUP_FILE to it if that is the one you want back"
+    break
   done
-  # The names sort by their time.
-  for ((i = ${#names[@]} - 1; i >= 0; i--)); do
-    chosen=${names[i]}
-    if manifest_fits "$BACKUP_DIR/$chosen.manifest.json" "$chosen"; then
-      own_backup_name "$chosen"
-      [[ ! $name_stamp > $(date -u +%Y-%m-%d-%H%M%S) ]] ||
-        warn choose "$chosen is from the future; if that is a clock's mistake, set BACKUP_FILE to the right one"
-      return
-    fi
-    warn choose "passing over $chosen: it has no manifest, or one of another job, file or size"
-  done
-  list_files
-  [ -n "$files_listed" ] ||
-    die choose "$BACKUP_DIR is empty; run the backup first, or copy a dump there and set BACKUP_FILE to its name"
-  die choose "no verified dump of $BACKUP_NAME in $BACKUP_DIR; set BACKUP_FILE to one of: $files_listed"
 }
 
 # list_files: sets files_listed to what could be restored by name, newest names first

@@ -47,8 +47,8 @@ manifest_fits() {
 
 # list_verified: sets verified to the names of this job's verified backups, oldest first, systems to the servers that they
 # are of, and newest_bytes
-list_verified() { # loud|quiet
-  local path name say=$1
+list_verified() { # [STEP that says what is passed over]
+  local path name step=${1:-}
   verified=() systems=()
   newest_bytes=''
   # The pattern sorts by name, which is by time: every name has the same prefix and a stamp of fixed width.
@@ -56,14 +56,14 @@ list_verified() { # loud|quiet
     name=${path##*/}
     own_backup_name "$name" || continue
     if [ ! -e "$path.manifest.json" ]; then
-      [ "$say" = quiet ] || log retention "$name has no manifest: made by something else, not counted and left alone"
+      [ -z "$step" ] || log "$step" "passing over $name: it has no manifest, so something else made it; it is left alone"
     elif manifest_fits "$path.manifest.json" "$name"; then
       verified+=("$name")
       systems+=("$manifest_system")
       # shellcheck disable=SC2034 # read by logical-backup.sh
       newest_bytes=$manifest_bytes
     else
-      [ "$say" = quiet ] || warn retention "the manifest of $name does not fit (job, file name or size): not counted and left alone; look at both files"
+      [ -z "$step" ] || warn "$step" "passing over $name: its manifest does not fit (job, file name or size); look at both files, they are left alone"
     fi
   done
 }
@@ -77,7 +77,7 @@ retain_last() {
   local keep=$1 now name i surplus
   local -a counted=()
   now=$(date -u +%Y-%m-%d-%H%M%S)
-  list_verified loud
+  list_verified retention
   for i in "${!verified[@]}"; do
     name=${verified[i]}
     own_backup_name "$name"

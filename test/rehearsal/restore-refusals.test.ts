@@ -58,7 +58,7 @@ describe.each(majors())('restore refuses and changes nothing, PostgreSQL %i', (m
     const name = 'postgres-backup-2030-01-01-000000.sql.gz';
     lab.put(name, file);
     lab.put(`${name}.manifest.json`, fitting(name, file));
-    expect(await refused()).toMatch(new RegExp(`read: error: ${name} is incomplete`));
+    expect(await refused({ BACKUP_FILE: name })).toMatch(new RegExp(`read: error: ${name} is incomplete`));
     rmSync(join(lab.volume, `${name}.manifest.json`));
     rmSync(join(lab.volume, name));
   });

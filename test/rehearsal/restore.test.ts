@@ -263,12 +263,38 @@ describe.each(majors())('restore, PostgreSQL %i', (major) => {
     lab.put(`${other}.manifest.json`, manifest.replaceAll(older, other));
     const log = await lab.restored({ DATABASE: 'backup_test' });
     expect(log).toContain(`choose: ${newer}, `);
-    expect(log).toContain(`warning: passing over ${bare}: `);
-    expect(log).toContain(`warning: passing over ${grown}: `);
+    expect(log).toContain(`choose: passing over ${bare}: it has no manifest`);
+    expect(log).toContain(`choose: warning: passing over ${grown}: its manifest does not fit`);
     expect(log).not.toContain('extra');
     expect(await lab.psql('SELECT count(*) FROM transactions', 'backup_test')).toBe('0');
     await lab.restored({ DATABASE: 'backup_test', BACKUP_FILE: older });
     expect(await lab.psql('SELECT count(*) FROM transactions', 'backup_test')).toBe('5');
+  });
+
+  it('takes no dump from the future for the newest one, and names the newest of another server', async () => {
+    const lab = use(await Lab.filled(major));
+    const today = await lab.backup('2026-10-01 02:00:00');
+    const manifest = lab.read(`${today}.manifest.json`).toString();
+    const again = (name: string, text: string) => {
+      lab.put(name, lab.read(today));
+      lab.put(`${name}.manifest.json`, text.replaceAll(today, name));
+      return name;
+    };
+    const former = again(
+      'postgres-backup-2026-09-01-020000.sql.gz',
+      manifest.replace(/(systemIdentifier": ")\d+/, '$17001'),
+    );
+    expect(await lab.restored({ DATABASE: 'backup_test' })).toMatch(
+      new RegExp(
+        `warning: ${today} is of the server \\d+; ${former} is the newest one of another server, 7001: set BACKUP_FILE`,
+      ),
+    );
+    const ahead = again('postgres-backup-2126-10-01-020000.sql.gz', manifest);
+    expect(await lab.refused({ DATABASE: 'backup_test' })).toMatch(
+      new RegExp(
+        `choose: error: the newest dump, ${ahead}, is from the future: .*; set BACKUP_FILE to one of: ${ahead}, ${today}, ${former}$`,
+      ),
+    );
   });
 
   it("does not compare rows of an extension's own tables, which the extension fills, too", async () => {

@@ -88,7 +88,7 @@ describe('retention', () => {
     for (const name of nights([2, 3, 4])) box.backup(name);
     const { err } = retain(2);
     expect(box.names()).toEqual([...nights([1]), ...withManifests(nights([3, 4])), ...nights([20])]);
-    expect(err).toContain(`${nights([1])[0]} has no manifest: made by something else`);
+    expect(err).toContain(`retention: passing over ${nights([1])[0]}: it has no manifest, so something else made it`);
   });
 
   it.each([
@@ -106,7 +106,7 @@ describe('retention', () => {
     const { err } = retain(2);
     expect(box.contents()).toMatchObject(before);
     expect(box.names()).toEqual(withManifests(nights([1, 3, 4])));
-    expect(err).toContain(`warning: the manifest of ${liar} does not fit`);
+    expect(err).toContain(`warning: passing over ${liar}: its manifest does not fit`);
   });
 
   it('does not believe a manifest that was cut off', () => {
