@@ -4,7 +4,7 @@ import { Construct } from 'constructs';
 import { guardApp } from '../guard/guard-app';
 import { InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
-import { seconds } from '../guard/seconds';
+import { seconds, YEAR } from '../guard/seconds';
 import { claimMount } from '../pod/hardened-pod';
 import { jobSpec } from '../pod/job';
 import { labels } from '../pod/labels';
@@ -138,8 +138,6 @@ export class LogicalBackup extends Construct {
     });
   }
 }
-
-const YEAR = 365 * 24 * 60 * 60;
 
 /** Where backup and restore pods see the backup volume. */
 export const BACKUP_PATH = '/backup';

@@ -1,6 +1,9 @@
 import type { Duration } from 'cdk8s';
 import { refuse } from './input-error';
 
+/** Longer than any deadline that is meant. */
+export const YEAR = 365 * 24 * 60 * 60;
+
 /** A duration in whole seconds within bounds. */
 export function seconds(prop: string, duration: Duration, least: number, most: number): number {
   const value = duration.toSeconds({ integral: false });

@@ -1,7 +1,7 @@
 import { type Duration, Size } from 'cdk8s';
 import { Cpu, k8s } from 'cdk8s-plus-28';
 import { refuse } from '../guard/input-error';
-import { seconds } from '../guard/seconds';
+import { seconds, YEAR } from '../guard/seconds';
 import { type ContainerProps, emptyDir, hardenedPod } from './hardened-pod';
 import type { ImageFacts } from './image-facts';
 import { type Resources, renderResources } from './resources';
@@ -18,8 +18,6 @@ export interface JobProps {
   /** How long a finished Job is kept. */
   readonly timeToLive: Duration;
 }
-
-const YEAR = 365 * 24 * 60 * 60;
 
 /** The one shape of the library's Jobs: every Job has a deadline, a time to live and room for scratch files in `/tmp`. */
 export function jobSpec(props: JobProps): k8s.JobSpec {
