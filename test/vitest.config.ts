@@ -14,6 +14,7 @@ module.exports = {
           name: 'unit',
           root,
           include: ['test/**/*.test.ts'],
+          globalSetup: 'test/rehearsal/setup/setup.ts',
           exclude: [...REHEARSALS, 'test/e2e/**'],
           testTimeout: minutes(1),
           hookTimeout: minutes(3),

@@ -4,8 +4,13 @@ import { image } from '../image/image';
 import { majors } from '../majors';
 import { containerCommand, decide, prepare } from './prepare';
 
-/** globalSetup of the rehearsal tests: installs what is missing, unpacks images, and says what will be executed. */
+/** Each project of Vitest runs its set-up with modules of its own, all in one process. */
+const DONE = Symbol.for('cdk8s-postgres/set-up');
+
+/** globalSetup of all tests: installs what is missing, unpacks images, and says what will be executed. */
 export default async function setup(): Promise<void> {
+  if (Reflect.get(globalThis, DONE)) return;
+  Reflect.set(globalThis, DONE, true);
   const way = decide();
   if (way === 'packages') {
     prepare();
