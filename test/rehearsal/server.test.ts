@@ -152,7 +152,11 @@ describe.each(majors())('server, PostgreSQL %i', (major) => {
     expect(second.exitCode).toBe(1);
     expect(second.stderr).toMatch(/error: another server runs on this volume; stop it first/);
   });
+});
 
+// On 17 and older the runtime lays the declared volume over `data` on the claim, which hides what lies there from prep-dirs,
+// too: docs/decisions.md, "Known gaps".
+describe.each(majors().filter((one) => one >= 18))('server, PostgreSQL %i', (major) => {
   describe('prep-dirs refuses, changes nothing and names what it found', () => {
     const foreign = async (make: (claim: string) => void, variant?: Variant): Promise<string> => {
       const rehearsal = await open(major, homeLab(major, variant), { data: 'plain' });
