@@ -39,7 +39,9 @@ export class SystemApp extends App {
     for (const chart of this.node.findAll().filter(Chart.isChart)) {
       for (const object of objectsOf(chart)) {
         const file = fileOf(chart, object);
-        files.set(file, [...(files.get(file) ?? []), object.toJson()]);
+        const objects = files.get(file) ?? [];
+        objects.push(object.toJson());
+        files.set(file, objects);
       }
     }
     replaceFolder(this.outdir, (folder) => {

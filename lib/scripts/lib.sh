@@ -172,6 +172,9 @@ stop_job() {
 # ---- files -------------------------------------------------------------------------------------------------------
 
 # file_bytes PATH: prints the size; -c is known to coreutils and to busybox
+# inventory_field NAME: prints the second field of that line of what dump-inventory.awk has written
+inventory_field() { awk -F '\t' -v name="$1" '$1 == name { print $2; exit }' "${work:?}/inventory"; }
+
 file_bytes() { stat -c %s -- "$1"; }
 
 # lock_volume DIRECTORY NAME: one run at a time per volume and job. The descriptor stays open until the last process of

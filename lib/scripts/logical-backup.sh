@@ -209,15 +209,13 @@ verify() {
   [ "$decompressed" = 0 ] || die verify "what was written to the volume is damaged: $COMPRESSION $(ended "$decompressed") when it read it back; $cure"
   [ "$read" = 0 ] || die verify "what was written to the volume cannot be read back (tee $(ended "$read")); $cure"
   [ "$scanned" = 0 ] || die verify "the dump cannot be checked (awk $(ended "$scanned")); $cure"
-  [ "$(inventory_value complete)" = 1 ] ||
+  [ "$(inventory_field complete)" = 1 ] ||
     die verify "the dump has no end: its last line is not where pg_dumpall writes \"cluster dump complete\"; run it again, and look at the server's log"
-  [ "$(inventory_value format)" = pg_dumpall ] ||
+  [ "$(inventory_field format)" = pg_dumpall ] ||
     die verify "the dump is not one of a whole server; is pg_dumpall in the image PostgreSQL's own?"
   read -r sha256 _ <"$work/sha256"
   [[ $sha256 =~ ^[0-9a-f]{64}$ ]] || die verify "sha256sum gave no checksum; is $TMPDIR full?"
 }
-
-inventory_value() { awk -F '\t' -v key="$1" '$1 == key { print $2; exit }' "$work/inventory"; }
 
 # What the server had before and still has must be in the dump; what came or went meanwhile may be.
 compare_databases() {
@@ -255,7 +253,7 @@ copy_escapes() {
 
 write_manifest() {
   bytes=$(file_bytes "$partial")
-  uncompressed=$(inventory_value bytes)
+  uncompressed=$(inventory_field bytes)
   finished=$(utc_now)
   {
     printf '{\n  "formatVersion": 1,\n  "kind": "logical",\n'

@@ -136,6 +136,3 @@ read_dump() {
   restricted=$(inventory_field restrict)
   log read "$format file, server ${source_version:-unknown}, pg_dump ${dump_version:-unknown}, $dump_bytes bytes, complete, sha256 $checksum"
 }
-
-# inventory_field NAME: prints the second field of its line
-inventory_field() { awk -F '\t' -v name="$1" '$1 == name { print $2; exit }' "$work/inventory"; }
