@@ -87,6 +87,53 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
+describe('which image a container runs', () => {
+  const OTHER = 'registry.example.com/other:1';
+  const without = { command: undefined, image: OTHER };
+
+  it('is the one that it names, each container its own', async () => {
+    const mine = {
+      name: 'init',
+      image: 'postgres:18.3-trixie',
+      command: ['bash', '-c', 'type -P psql; echo [$OTHER]'],
+    };
+    const script = 'type psql; echo [$OTHER] [$PG_MAJOR]';
+    const pod = { initContainers: [mine], securityContext: { runAsUser: 999 } };
+    const log = await run({ script, pod, container: { image: OTHER, command: ['sh', '-c', script] } });
+    expect(log).toBe('/usr/bin/psql\n[]\npsql: not found\n[yes] []');
+  });
+
+  it('has that one’s entrypoint, command, user and declared volume', async () => {
+    const pod = { securityContext: {} };
+    expect(await run({ script: '', pod, container: without })).toBe('this is the other image');
+    const args = ['id -u; id -g; cat /declared/file; stat -c %u:%g /declared; touch /declared/x /tmp/x'];
+    const log = await run({ script: '', pod, container: { ...without, args, securityContext: {} } });
+    expect(log).toBe('1234\n1234\nfrom the image\n1234:5678');
+  });
+
+  it('gets that one’s stop signal', async () => {
+    const args = ['trap "echo quit; exit 0" QUIT; while :; do sleep 0.1; done'];
+    const pod = await start({ script: '', pod: { securityContext: {} }, container: { ...without, args } });
+    await pod.waitReady();
+    await pod.stop();
+    expect(pod.logs()).toBe('quit\n');
+    expect(pod.events.map((one) => one.message)).toContain('stopping container with SIGQUIT');
+  });
+
+  it('is refused as by a kubelet that can’t tell whether a named user is root', async () => {
+    const pod = { securityContext: { runAsNonRoot: true } };
+    await expect(run({ script: '', pod, container: without })).rejects.toThrow(
+      'CreateContainerConfigError: container has runAsNonRoot and image has non-numeric user (one), cannot verify user is non-root',
+    );
+  });
+
+  it('is never PostgreSQL for a name that nobody knows', async () => {
+    await expect(run({ script: 'id', container: { image: 'alpine:3' } })).rejects.toThrow(
+      'the rehearsal has no image `alpine:3`; add a recipe to test/rehearsal/image/recipes and list it in recipes.ts',
+    );
+  });
+});
+
 describe('who a container is', () => {
   it('is 999 with no capability and no way to gain one, as PID 1', async () => {
     const log = await run({ script: 'echo $BASHPID; grep -E "^(Uid|Gid|Groups|Cap|NoNewPrivs)" /proc/self/status' });

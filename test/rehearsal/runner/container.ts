@@ -33,7 +33,6 @@ export class Container {
     private readonly ns: Namespace,
     folder: string,
     readonly spec: ContainerSpec,
-    private readonly lowerFolders: string[],
     private readonly onOutput: (chunk: Buffer) => void,
   ) {
     this.bundle = join(folder, 'bundles', spec.id);
@@ -141,7 +140,7 @@ export class Container {
     const layers = this.spec.root.replace(/\/root$/, '');
     const inside = this.ns.path(layers);
     for (const folder of ['upper', 'work', 'root']) mkdirSync(join(inside, folder), { recursive: true });
-    const options = `lowerdir=${this.lowerFolders.join(':')},upperdir=${layers}/upper,workdir=${layers}/work`;
+    const options = `lowerdir=${this.spec.image},upperdir=${layers}/upper,workdir=${layers}/work`;
     await this.ns.must(['mount', '-t', 'overlay', 'overlay', '-o', options, this.spec.root]);
   }
 

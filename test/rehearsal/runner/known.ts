@@ -57,7 +57,7 @@ const RESOURCES = {
 
 const CONTAINER = {
   name: used,
-  image: 'the rehearsal runs the image of the major version that the test asks for',
+  image: used,
   imagePullPolicy: 'nothing is pulled',
   command: used,
   args: used,

@@ -18,6 +18,9 @@ export interface ContainerSpec {
   noNewPrivileges: boolean;
   readOnlyRoot: boolean;
   root: string;
+  /** The image's files. */
+  image: string;
+  stopSignal: string;
   mounts: Mount[];
   memoryBytes: number | undefined;
   hostname: string;

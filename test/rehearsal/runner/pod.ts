@@ -230,7 +230,7 @@ export class Pod implements PodHandle {
     const { context, folder } = this.parts;
     const spec = await resolveContainer(yaml, `${yaml.name}-${run}`, this.parts);
     if (this.stopping) return 137;
-    const container = new Container(context.ns, folder, spec, [context.image.root], (chunk) =>
+    const container = new Container(context.ns, folder, spec, (chunk) =>
       this.output.push({ container: yaml.name, chunk }),
     );
     this.running.set(yaml.name, container);
@@ -281,11 +281,11 @@ export class Pod implements PodHandle {
       if (exitCode !== 0) this.event('FailedPreStopHook', `exit code ${exitCode}`, name);
     }
     if (preStop?.sleep) await sleep(Math.min(preStop.sleep.seconds * 1000, graceMs));
-    this.event('Killing', `stopping container with ${this.parts.context.image.stopSignal}`, name);
-    const signal = this.parts.context.image.stopSignal as NodeJS.Signals;
+    const { stopSignal } = container.spec;
+    this.event('Killing', `stopping container with ${stopSignal}`, name);
     const waiting = () => container.exitCode === undefined && Date.now() < until;
     // A container that is about to start has no process yet.
-    while (waiting() && !container.signal(signal)) await sleep(10);
+    while (waiting() && !container.signal(stopSignal as NodeJS.Signals)) await sleep(10);
     while (waiting()) await sleep(10);
     await container.kill();
   }

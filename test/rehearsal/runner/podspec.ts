@@ -18,6 +18,7 @@ export interface VolumeMount {
 
 export interface ContainerYaml {
   name: string;
+  image?: string;
   command?: string[];
   args?: string[];
   workingDir?: string;

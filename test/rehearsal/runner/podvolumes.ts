@@ -1,5 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import { join, normalize } from 'node:path';
+import type { Image } from '../image/image';
 import type { Context } from './context';
 import { expand, type PodIdentity } from './env';
 import { writeFiles } from './files';
@@ -85,11 +86,18 @@ export class PodVolumes {
   }
 
   /** The container's mounts and one anonymous folder for each declared volume that it does not mount. */
-  async mountsOf(container: ContainerYaml, env: ReadonlyMap<string, string>, runFolder: string): Promise<Mount[]> {
+  async mountsOf(
+    container: ContainerYaml,
+    { root, volumes }: Image,
+    env: ReadonlyMap<string, string>,
+    runFolder: string,
+  ): Promise<Mount[]> {
     const mounts = (container.volumeMounts ?? []).map((one) => this.mount(one, env));
     const taken = new Set(mounts.map((one) => one.destination));
-    const free = this.context.image.volumes.filter((path) => !taken.has(path));
-    const anonymous = await Promise.all(free.map((path, index) => this.anonymous(path, join(runFolder, `${index}`))));
+    const free = volumes.filter((path) => !taken.has(path));
+    const anonymous = await Promise.all(
+      free.map((path, index) => this.anonymous(root, path, join(runFolder, `${index}`))),
+    );
     return [...mounts, ...anonymous];
   }
 
@@ -118,9 +126,9 @@ export class PodVolumes {
   }
 
   /** As containerd does it: a copy of what the image has there, with its owner and mode. */
-  private async anonymous(path: string, folder: string): Promise<Mount> {
+  private async anonymous(root: string, path: string, folder: string): Promise<Mount> {
     mkdirSync(join(folder, '..'), { recursive: true });
-    await this.context.ns.must(['cp', '-a', join(this.context.image.root, path), folder]);
+    await this.context.ns.must(['cp', '-a', join(root, path), folder]);
     return { destination: path, source: folder, readOnly: false };
   }
 }

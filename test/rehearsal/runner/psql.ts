@@ -9,7 +9,7 @@ export class Psql {
   constructor(private readonly context: Context) {}
 
   async query(sql: string, options: PsqlOptions): Promise<string> {
-    const { ns, image, network } = this.context;
+    const { ns, image, major, network } = this.context;
     const service = this.service(options.service);
     const server = this.serverEnv(service);
     const env = {
@@ -22,7 +22,7 @@ export class Psql {
       PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
     };
     const chroot = ['chroot', '--userspec=999:999', image.root];
-    const psql = [`/usr/lib/postgresql/${image.major}/bin/psql`, '-XAtqw', '-v', 'ON_ERROR_STOP=1', '-f', '-'];
+    const psql = [`/usr/lib/postgresql/${major}/bin/psql`, '-XAtqw', '-v', 'ON_ERROR_STOP=1', '-f', '-'];
     const timeoutMs = options.timeoutMs ?? 120_000;
     const done = await ns.run([...chroot, ...psql], { env, input: sql, timeoutMs });
     if (done.exitCode !== 0) throw new Error(`psql (exit ${done.exitCode}): ${done.stderr.trim()}`);

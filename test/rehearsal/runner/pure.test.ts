@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { OFFICIAL, recipeOf } from '../image/recipes';
 import { majors } from '../majors';
 import { clockOf } from './additions';
 import { signalOf } from './container';
@@ -151,6 +152,33 @@ describe('Services', () => {
       'targetPort = port, got 5432 for 80',
     );
   });
+});
+
+describe('which image a reference means', () => {
+  it.each([
+    undefined,
+    'postgres',
+    'postgres:18.3-trixie',
+    'docker.io/library/postgres:18',
+    `postgres@sha256:${'0'.repeat(64)}`,
+  ])('takes %s for the official one', (reference) => expect(recipeOf(reference)).toBe(OFFICIAL));
+
+  it('takes a mirror of a registry that does not exist for the official one', () => {
+    expect(recipeOf('registry.example.com/mirror/postgres:18.3-trixie')).toBe(OFFICIAL);
+    expect(recipeOf('registry.example.com/other:1').name).toBe('other');
+  });
+
+  it.each([
+    'postgres:18.3-alpine3.22',
+    'x',
+    'postgis/postgis:18-3.6',
+    'registry.example.com:5000/postgresql',
+    'me/postgres:18',
+  ])('never runs PostgreSQL for %s', (reference) =>
+    expect(() => recipeOf(reference)).toThrow(
+      `the rehearsal has no image \`${reference}\`; add a recipe to test/rehearsal/image/recipes and list it in recipes.ts`,
+    ),
+  );
 });
 
 describe('small things', () => {

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { image } from '../image/image';
+import { image, imageOf } from '../image/image';
 import { prepare } from '../setup/prepare';
 import { ArgumentsSeen } from './arguments';
 import { removeCgroups } from './cgroup';
@@ -51,7 +51,8 @@ export class Rehearsal {
     const objects = new Objects(options.objects);
     prepare();
     removeLeftovers();
-    const unpacked = await image(options.major);
+    const { major } = options;
+    const unpacked = await image(major);
     const folder = ownFolder(options.name ?? 'rehearsal');
     chmodSync(folder, 0o711);
     for (const part of ['layers', 'pods', 'claims']) mkdirSync(join(folder, part));
@@ -59,7 +60,8 @@ export class Rehearsal {
     const [ns, seen] = await Promise.all([Namespace.open(folder), ArgumentsSeen.open(id)]);
     const network = new Network(ns, () => objects.all('Service'), objects.namespace);
     const claims = new Claims(ns, join(folder, 'claims'), options.volumes ?? {});
-    const rehearsal = new Rehearsal({ id, folder, ns, objects, claims, network, image: unpacked }, seen);
+    const images = { major, image: unpacked, imageOf: (reference?: string) => imageOf(reference, major) };
+    const rehearsal = new Rehearsal({ id, folder, ns, objects, claims, network, ...images }, seen);
     const rendered = objects.all('PersistentVolumeClaim').map((one) => String(one.metadata.name));
     try {
       for (const name of new Set([...rendered, ...Object.keys(options.volumes ?? {})])) await claims.bind(name);

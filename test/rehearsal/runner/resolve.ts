@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Image } from '../image/image';
 import { clockOf, engineFiles, overlayFiles, serviceAccountToken } from './additions';
 import { cgroupPath } from './cgroup';
 import type { Context } from './context';
@@ -36,15 +37,15 @@ async function serviceVariables({ context, yaml }: PodParts): Promise<Map<string
 /** Rejects what a cluster would refuse for good when it creates the container. */
 export async function checkContainer(container: ContainerYaml, parts: PodParts): Promise<void> {
   const { context, yaml, identity } = parts;
-  userOf(yaml.securityContext ?? {}, container.securityContext ?? {}, context.image.root);
+  userOf(yaml.securityContext ?? {}, container.securityContext ?? {}, await context.imageOf(container.image));
   containerEnv(container, await serviceVariables(parts), context.objects, identity);
   parts.volumes.checkMounts(container);
 }
 
 /** command replaces the image's entrypoint and its command, args only its command. */
-function argumentsOf({ command, args }: ContainerYaml, parts: PodParts, env: ReadonlyMap<string, string>): string[] {
+function argumentsOf({ command, args }: ContainerYaml, image: Image, env: ReadonlyMap<string, string>): string[] {
   const own = (list: string[]) => list.map((text) => expand(String(text), env));
-  const { entrypoint, cmd } = parts.context.image;
+  const { entrypoint, cmd } = image;
   if (command) return [...own(command), ...own(args ?? [])];
   return [...entrypoint, ...(args ? own(args) : cmd)];
 }
@@ -54,14 +55,15 @@ const byDepth = (one: Mount, other: Mount) => one.destination.split('/').length 
 
 function automaticMounts(
   parts: PodParts,
+  image: Image,
+  run: string,
   hosts: string,
   readOnlyRoot: boolean,
   clock: Record<string, string>,
 ): Mount[] {
-  const { folder, identity, yaml, context, options } = parts;
+  const { folder, identity, yaml, options } = parts;
   const files = engineFiles(join(folder, 'engine'), hosts, yaml.hostname ?? identity.name, readOnlyRoot);
-  const entrypoint = { '/usr/local/bin/docker-entrypoint.sh': context.image.entrypointFile };
-  files.push(...overlayFiles(join(folder, 'overlay'), { ...entrypoint, ...clock, ...options.overlay }));
+  files.push(...overlayFiles(join(folder, 'overlay', run), { ...image.files, ...clock, ...options.overlay }));
   if (yaml.automountServiceAccountToken !== false) files.push(serviceAccountToken(join(folder, 'token'), identity));
   return files;
 }
@@ -70,33 +72,36 @@ function automaticMounts(
 export async function resolveContainer(container: ContainerYaml, run: string, parts: PodParts): Promise<ContainerSpec> {
   const { context, yaml, identity, network } = parts;
   const security = container.securityContext ?? {};
+  const image = await context.imageOf(container.image);
   const env = containerEnv(container, await serviceVariables(parts), context.objects, identity);
   for (const [name, value] of Object.entries(parts.options.env ?? {})) env.set(name, value);
   const clock = parts.options.clock ? clockOf(parts.options.clock) : { files: {}, env: {} };
   const hosts = await context.network.hosts(yaml.hostname ?? identity.name, network.address);
   const readOnlyRoot = security.readOnlyRootFilesystem === true;
-  const own = await parts.volumes.mountsOf(container, env, join(parts.folder, 'anonymous', run));
+  const own = await parts.volumes.mountsOf(container, image, env, join(parts.folder, 'anonymous', run));
   const taken = new Set(own.map((one) => one.destination));
-  const automatic = automaticMounts(parts, hosts, readOnlyRoot, clock.files).filter(
+  const automatic = automaticMounts(parts, image, run, hosts, readOnlyRoot, clock.files).filter(
     (one) => !taken.has(one.destination),
   );
   const id = `${identity.uid}-${run}`;
   mkdirSync(parts.folder, { recursive: true });
   return {
     id,
-    args: argumentsOf(container, parts, env),
+    args: argumentsOf(container, image, env),
     env: new Map([
-      ...Object.entries(context.image.env),
+      ...Object.entries(image.env),
       ['HOSTNAME', yaml.hostname ?? identity.name] as const,
       ...env,
       ...Object.entries(clock.env),
     ]),
     cwd: container.workingDir ?? '/',
-    user: userOf(yaml.securityContext ?? {}, security, context.image.root),
+    user: userOf(yaml.securityContext ?? {}, security, image),
     capabilities: capabilitiesOf(security.capabilities),
     noNewPrivileges: security.allowPrivilegeEscalation === false,
     readOnlyRoot,
     root: `${context.folder}/layers/${id}/root`,
+    image: image.root,
+    stopSignal: image.stopSignal,
     mounts: [...automatic, ...own].sort(byDepth),
     memoryBytes: container.resources?.limits?.memory ? bytesOf(container.resources.limits.memory) : undefined,
     hostname: yaml.hostname ?? identity.name,

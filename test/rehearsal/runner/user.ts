@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Image } from '../image/image';
 
 export interface User {
   uid: number;
@@ -16,22 +17,40 @@ interface Security {
   supplementalGroups?: number[];
 }
 
-const rows = (root: string, file: string) =>
-  readFileSync(join(root, 'etc', file), 'utf8')
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => line.split(':'));
+function rows(root: string, file: string): string[][] {
+  const path = join(root, 'etc', file);
+  if (!existsSync(path)) return [];
+  const lines = readFileSync(path, 'utf8').split('\n').filter(Boolean);
+  return lines.map((line) => line.split(':'));
+}
 
-/** Who the container runs as: the pod's numbers, completed from the image's passwd and group files as the engine does. */
-export function userOf(pod: Security, container: Security, root: string): User {
-  // The images name no USER, so the default is root, whom runAsNonRoot refuses.
-  const uid = container.runAsUser ?? pod.runAsUser ?? 0;
-  if (uid === 0 && (container.runAsNonRoot ?? pod.runAsNonRoot)) {
+/** The image's USER, or what the pod says instead. The kubelet believes numbers only when it must not be root. */
+function uidOf(pod: Security, container: Security, { root, user }: Image): number {
+  const asked = container.runAsUser ?? pod.runAsUser;
+  const name = user.split(':')[0] || '0';
+  const numeric = /^\d+$/.test(name);
+  const nonRoot = container.runAsNonRoot ?? pod.runAsNonRoot;
+  if (asked === undefined && nonRoot && !numeric) {
+    throw new Error(
+      `CreateContainerConfigError: container has runAsNonRoot and image has non-numeric user (${name}), cannot verify user is non-root`,
+    );
+  }
+  const uid = asked ?? Number(numeric ? name : rows(root, 'passwd').find((row) => row[0] === name)?.[2]);
+  if (Number.isNaN(uid)) throw new Error(`CreateContainerError: unable to find user ${name} in the image`);
+  if (uid === 0 && nonRoot) {
     throw new Error('CreateContainerConfigError: container has runAsNonRoot and image will run as root');
   }
-  const passwd = rows(root, 'passwd').find((row) => row[2] === String(uid));
-  const gid = container.runAsGroup ?? pod.runAsGroup ?? Number(passwd?.[3] ?? 0);
-  const ofImage = rows(root, 'group')
+  return uid;
+}
+
+/** Who the container runs as: the pod's numbers, completed from the image as the engine does. */
+export function userOf(pod: Security, container: Security, image: Image): User {
+  const uid = uidOf(pod, container, image);
+  const passwd = rows(image.root, 'passwd').find((row) => row[2] === String(uid));
+  const asked = container.runAsUser ?? pod.runAsUser;
+  const ofUser = asked === undefined ? image.user.split(':')[1] : undefined;
+  const gid = container.runAsGroup ?? pod.runAsGroup ?? Number(ofUser ?? passwd?.[3] ?? 0);
+  const ofImage = rows(image.root, 'group')
     .filter((row) => passwd && row[3]?.split(',').includes(passwd[0] as string))
     .map((row) => Number(row[2]));
   const groups = new Set([...ofImage, ...(pod.supplementalGroups ?? [])]);

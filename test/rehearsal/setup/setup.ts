@@ -1,7 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';
-import { image } from '../image/image';
-import { majors } from '../majors';
+import { unpackAll } from '../image/image';
 import { containerCommand, decide, prepare } from './prepare';
 
 /** Each project of Vitest runs its set-up with modules of its own, all in one process. */
@@ -14,9 +13,9 @@ export default async function setup(): Promise<void> {
   const way = decide();
   if (way === 'packages') {
     prepare();
-    const images = await Promise.all(majors('all').map(image));
-    const versions = images.map((one) => `${one.version} (${one.suite})`).join(', ');
-    process.stderr.write(`rehearsal: executing PostgreSQL ${versions}\n`);
+    const images = await unpackAll();
+    const versions = images.map((one) => `${one.name} ${one.version} (${one.suite})`).join(', ');
+    process.stderr.write(`rehearsal: executing images ${versions}\n`);
     return;
   }
   // Not runnable on the machine this was written on (no engine runs there): the decision and the command are unit-tested.
