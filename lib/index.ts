@@ -4,6 +4,9 @@ export { LogicalBackup, type LogicalBackupProps } from './backup/logical-backup'
 export { Retention } from './backup/retention';
 export { Schedule, type ScheduleOptions, type Weekday } from './backup/schedule';
 export { InputError } from './guard/input-error';
+export { type ExporterProps, Metrics } from './observe/metrics';
+export { MetricsMonitor, type MetricsMonitorProps } from './observe/metrics-monitor';
+export { MonitoringRole, type MonitoringRoleProps } from './observe/monitoring-role';
 export type { Resources } from './pod/resources';
 export { LogicalRestore, type LogicalRestoreProps } from './restore/logical-restore';
 export { Credentials, type SecretCredentialsProps } from './server/credentials';

@@ -6,6 +6,9 @@ import {
   Credentials,
   LogicalBackup,
   LogicalRestore,
+  Metrics,
+  MetricsMonitor,
+  MonitoringRole,
   Postgres,
   PostgresImage,
   Retention,
@@ -13,11 +16,16 @@ import {
   Storage,
 } from '../lib';
 
-/** One small server on a NAS, dumps every night. Prerequisites: namespace `data`, Secret `postgres-postgresql`. */
+/**
+ * One small server on a NAS, dumps every night. Prerequisites: namespace `data`, Secrets `postgres-postgresql` and
+ * `postgres-metrics`.
+ */
 export class HomeLab extends Chart {
   constructor(scope: Construct, id: string) {
     super(scope, id, { namespace: 'data', labels: { 'app.kubernetes.io/part-of': 'home-lab' } });
     const nfs = { storageClass: 'nfs-client', rootSquash: true };
+    const monitoring = { username: 'postgres_exporter', passwordKey: 'password' };
+    const credentials = Credentials.fromSecret('postgres-metrics', monitoring);
 
     const server = new Postgres(this, 'server', {
       name: 'postgres-postgresql',
@@ -28,7 +36,10 @@ export class HomeLab extends Chart {
         cpu: { request: Cpu.millis(100), limit: Cpu.millis(500) },
         memory: { request: Size.mebibytes(256), limit: Size.gibibytes(1) },
       },
+      metrics: Metrics.exporter({ credentials }),
     });
+    new MetricsMonitor(this, 'monitor', { of: server });
+    new MonitoringRole(this, 'monitoring-role', { of: server, credentials, name: 'postgres-monitoring-role' });
     const volume = new BackupVolume(this, 'backups', { name: 'postgres-backup', size: Size.gibibytes(10), ...nfs });
 
     const nightly = new LogicalBackup(this, 'nightly', {

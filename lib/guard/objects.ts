@@ -122,7 +122,7 @@ function plainPasswords({ name, env = [] }: Container): string[] {
     .filter(({ value }) => value !== undefined)
     .filter(
       (variable) =>
-        (/PASSWORD|PASSWD|SECRET|TOKEN/i.test(variable.name) && !/_FILE$/i.test(variable.name)) ||
+        (/PASSWORD|PASSWD|_PASS$|SECRET|TOKEN/i.test(variable.name) && !/_FILE$/i.test(variable.name)) ||
         /:\/\/[^/\s:@]*:[^/\s@]+@|\bpassword\s*=/i.test(variable.value!),
     )
     .map(

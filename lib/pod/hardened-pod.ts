@@ -14,6 +14,8 @@ export interface Mount {
 
 export interface ContainerProps {
   readonly name: string;
+  /** The whole reference, where it is not the pod's image; it runs as the pod's user nevertheless. */
+  readonly image?: string;
   readonly command: string[];
   readonly env: k8s.EnvVar[];
   readonly mounts: readonly Mount[];
@@ -94,7 +96,7 @@ function renderContainer(container: ContainerProps, image: ImageFacts): k8s.Cont
   const { mounts, ...rest } = container;
   return {
     ...rest,
-    image: image.reference,
+    image: container.image ?? image.reference,
     // The tag names one image for good, and a registry that is away must not keep a server from starting.
     imagePullPolicy: 'IfNotPresent',
     securityContext: {

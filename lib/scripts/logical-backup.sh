@@ -337,6 +337,25 @@ publish() {
   set_traps
 }
 
+# Where the server is watched (monitoring-role.sql has marked it), its metrics tell the age of the last backup. Everything by
+# the server's clock, which that age is counted by; from the beginning of this run, since later changes are not in the dump.
+record() {
+  run_psql -v job="$BACKUP_NAME" -v file="$name" -v bytes="$bytes" -v seconds="$SECONDS" <<'SQL'
+SET statement_timeout = '10s';
+SET default_transaction_read_only = off;
+SELECT format('ALTER DATABASE %I SET cdk8s_postgres.backup_%s = %L', current_database(), md5(:'job'), json_build_object(
+  'job', :'job', 'file', :'file', 'bytes', :bytes, 'started', extract(epoch FROM now() - make_interval(secs => :seconds)),
+  'finished', extract(epoch FROM now())))
+WHERE current_setting('cdk8s_postgres.monitoring', true) <> '' \gexec
+SQL
+}
+
+tell_metrics() {
+  record 2>"$work/record.log" && return 0
+  log_file record 'psql: ' "$work/record.log"
+  warn record "the backup is good, but the server could not be told, so its metrics will call the last backup older than it is; look at the lines above"
+}
+
 summary() {
   awk -F '\t' -v name="$name" -v bytes="$bytes" -v from="$uncompressed" -v seconds="$SECONDS" -v databases="$database_count" '
     $1 == "table" { tables++; rows += $4 }
@@ -369,6 +388,7 @@ _main() {
   compare_databases
   write_manifest
   publish
+  tell_metrics
   retain_last "$RETENTION_LAST"
   log finished "$(summary)"
 }

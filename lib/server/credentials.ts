@@ -35,18 +35,21 @@ export class Credentials {
     return this.props.usernameKey ? undefined : (this.props.username ?? 'postgres');
   }
 
-  /** @internal */
-  _env(userVariable: string, passwordVariable: string): k8s.EnvVar[] {
+  /**
+   * @param optional the container starts without the Secret, too, and finds the variables unset
+   * @internal
+   */
+  _env(userVariable: string, passwordVariable: string, optional?: true): k8s.EnvVar[] {
     return [
       this.username === undefined
-        ? this.reference(userVariable, this.props.usernameKey!)
+        ? this.reference(userVariable, this.props.usernameKey!, optional)
         : { name: userVariable, value: this.username },
-      this.reference(passwordVariable, this.props.passwordKey),
+      this.reference(passwordVariable, this.props.passwordKey, optional),
     ];
   }
 
-  private reference(name: string, key: string): k8s.EnvVar {
-    return { name, valueFrom: { secretKeyRef: { name: this.secretName, key } } };
+  private reference(name: string, key: string, optional?: true): k8s.EnvVar {
+    return { name, valueFrom: { secretKeyRef: { name: this.secretName, key, optional } } };
   }
 
   /**

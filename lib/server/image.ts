@@ -1,4 +1,5 @@
 import { refuse } from '../guard/input-error';
+import { checkReference, DIGEST } from '../guard/reference';
 import type { ImageFacts } from '../pod/image-facts';
 
 export interface OfficialImageProps {
@@ -127,7 +128,10 @@ export class PostgresImage {
       for (const path of declaredVolumes) {
         if (!path.startsWith('/')) refuse('declaredVolumes', 'hold absolute paths', path, `write "/${path}"`);
       }
-      checkCustomReference(props);
+      checkReference('reference', props.reference, 'registry.example.com/postgres:18.1-trixie', {
+        allowFloating: props.allowFloatingTag,
+        way: ', or pass `allowFloatingTag: true`',
+      });
       return { reference: props.reference, major: props.major, uid: props.uid, gid, declaredVolumes };
     });
   }
@@ -185,20 +189,4 @@ function official(tag: string, props: { digest?: string; repository?: string }):
     );
   }
   return { reference: `${repository}:${tag}${digest ? `@${digest}` : ''}` };
-}
-
-const DIGEST = /^sha256:[0-9a-f]{64}$/;
-
-function checkCustomReference({ reference, allowFloatingTag }: CustomImageProps): void {
-  const [name = '', digest] = reference.split('@');
-  const tag = /:([\w][\w.-]{0,127})$/.exec(name)?.[1];
-  if (name === '' || /\s/.test(reference) || (digest !== undefined && !DIGEST.test(digest))) {
-    const example = 'write for example "registry.example.com/postgres:18.1-trixie"';
-    refuse('reference', 'be an image reference', reference, example);
-  }
-  const floats = digest === undefined && (tag === undefined || !/\d\.\d/.test(tag));
-  if (floats && !allowFloatingTag) {
-    const fix = 'name a minor release in the tag, give a digest ("@sha256:…"), or pass `allowFloatingTag: true`';
-    refuse('reference', 'not be a tag that moves by itself', reference, fix);
-  }
 }

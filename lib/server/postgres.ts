@@ -6,6 +6,7 @@ import { guardApp } from '../guard/guard-app';
 import { HIDDEN, InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
 import { seconds } from '../guard/seconds';
+import { type Metrics, metricsQueries, ROLE_SCRIPTS } from '../observe/metrics';
 import {
   type ContainerProps,
   claimMount,
@@ -92,6 +93,15 @@ export interface PostgresProps {
    */
   readonly service?: 'ClusterIP' | 'Headless';
   /**
+   * Prometheus metrics of the server and of its backups' age, by an exporter in its pod. A change rolls the pod.
+   *
+   * With it the Service leads to the pod whether or not all its containers are ready: an exporter whose image can't be pulled
+   * must not keep applications from their database.
+   *
+   * @default none
+   */
+  readonly metrics?: Metrics;
+  /**
    * How long a start may take, initialisation, init scripts and crash recovery included, before the container is restarted.
    *
    * @default Duration.hours(1)
@@ -115,6 +125,7 @@ export class Postgres extends Construct implements IPostgres {
   readonly superuser: Credentials;
   readonly image: PostgresImage;
   readonly dataClaim: string;
+  readonly metrics?: Metrics;
 
   /** @throws InputError if the server could not start or would lose its data */
   constructor(scope: Construct, id: string, props: PostgresProps) {
@@ -122,6 +133,7 @@ export class Postgres extends Construct implements IPostgres {
     this.host = props.name;
     this.superuser = props.superuser;
     this.image = props.image;
+    this.metrics = props.metrics;
     this.dataClaim = InputError.at(this, () => this.render(props));
     guardApp(this);
   }
@@ -158,9 +170,11 @@ export class Postgres extends Construct implements IPostgres {
         type: 'ClusterIP',
         clusterIp: props.service === 'Headless' ? 'None' : undefined,
         selector,
+        publishNotReadyAddresses: props.metrics ? true : undefined,
         ports: [{ name: 'postgres', port: PORT, targetPort: k8s.IntOrString.fromString('postgres') }],
       },
     });
+    const exporter = props.metrics?._render(this, { name, port: PORT, superuser, selector });
     new k8s.KubeConfigMap(this, 'config', { metadata: metadata('-config'), data: { 'postgresql.conf': conf } });
     const statefulSet = k8s.KubeStatefulSet.manifest({
       metadata: metadata(),
@@ -171,16 +185,26 @@ export class Postgres extends Construct implements IPostgres {
         // The default, written down: deleting or scaling the StatefulSet keeps the claim.
         persistentVolumeClaimRetentionPolicy: template && { whenDeleted: 'Retain', whenScaled: 'Retain' },
         template: {
-          metadata: { labels: allLabels, annotations: { 'cdk8s-postgres/config-sha256': sha256(conf) } },
+          metadata: {
+            labels: allLabels,
+            // What is read only when a container starts.
+            annotations: {
+              'cdk8s-postgres/config-sha256': sha256(conf),
+              ...(exporter && { 'cdk8s-postgres/metrics-sha256': sha256(metricsQueries()) }),
+            },
+          },
           spec: hardenedPod({
             image,
-            ...this.containers(props, image, data, {
+            ...this.containers(props, exporter, data, {
               data: template
                 ? templateMount(template.name, data.mountPath, template)
                 : claimMount('data', data.mountPath, { claimName, rootSquash: storage.rootSquash }),
-              scripts: mountScripts(this, metadata('-scripts'), ['prepare-data.sh', 'server.sh']),
+              scripts: mountScripts(this, metadata('-scripts'), [
+                ...SERVER_SCRIPTS,
+                ...(props.metrics ? ROLE_SCRIPTS : []),
+              ]),
               config: configMount('config', CONFIG_PATH, `${name}-config`),
-              initScripts: this.initScripts(props.initScripts ?? {}, metadata('-init-scripts')),
+              initScripts: this.initScripts(props, metadata('-init-scripts')),
             }),
             terminationGracePeriodSeconds: seconds('stopTimeout', props.stopTimeout ?? Duration.minutes(2), 1, 86_400),
           }),
@@ -200,7 +224,7 @@ export class Postgres extends Construct implements IPostgres {
 
   private containers(
     props: PostgresProps,
-    image: ImageFacts,
+    exporter: ContainerProps | undefined,
     data: DataDirectory,
     mounts: { data: Mount; scripts: Mount; config: Mount; initScripts: Mount },
   ): { initContainers: ContainerProps[]; containers: ContainerProps[] } {
@@ -208,7 +232,7 @@ export class Postgres extends Construct implements IPostgres {
     const layout: k8s.EnvVar[] = [
       { name: 'PGDATA', value: data.path },
       { name: 'DATA_MOUNT', value: data.mountPath },
-      { name: 'EXPECTED_MAJOR', value: String(image.major) },
+      { name: 'EXPECTED_MAJOR', value: String(props.image._facts.major) },
     ];
     return {
       initContainers: [
@@ -230,6 +254,8 @@ export class Postgres extends Construct implements IPostgres {
             { name: 'POSTGRES_DB', value: props.database ?? 'postgres' },
             // The image's default trusts 127.0.0.1, and with it everybody who may `kubectl port-forward`.
             { name: 'POSTGRES_INITDB_ARGS', value: '--data-checksums --auth-local=trust --auth-host=scram-sha-256' },
+            // Only for the first start. A server must start without the Secret that its metrics need.
+            ...(props.metrics?.credentials._env('MONITORING_USER', 'MONITORING_PASSWORD', true) ?? []),
           ],
           ports: [{ name: 'postgres', containerPort: PORT }],
           mounts: [
@@ -241,12 +267,13 @@ export class Postgres extends Construct implements IPostgres {
           resources: renderResources(resources),
           ...serverProbes(PORT, props.startupTimeout ?? Duration.hours(1)),
         },
+        ...(exporter ? [exporter] : []),
       ],
     };
   }
 
-  /** The user's scripts, and after them the one that marks the first start as complete. */
-  private initScripts(scripts: Readonly<Record<string, string>>, metadata: k8s.ObjectMeta): Mount {
+  /** The user's scripts, and after them those that make the monitoring role and mark the first start as complete. */
+  private initScripts({ initScripts: scripts = {}, metrics }: PostgresProps, metadata: k8s.ObjectMeta): Mount {
     for (const file of Object.keys(scripts)) {
       if (!/^[-._a-zA-Z0-9]+\.(sql|sh)$/.test(file) || /^z/i.test(file)) {
         const must = 'have file names that end in ".sql" or ".sh" and do not begin with "z"';
@@ -258,13 +285,14 @@ export class Postgres extends Construct implements IPostgres {
         refuse('initScripts', must, HIDDEN, 'create the role without one and set it with `\\password` in psql');
       }
     }
-    const data = { ...scripts, [INITIALIZED_SCRIPT]: readScript(INITIALIZED_SCRIPT) };
+    const own = [...(metrics ? ['zzy-monitoring-role.sh'] : []), 'zzz-initialized.sh'];
+    const data = { ...scripts, ...Object.fromEntries(own.map((file) => [file, readScript(file)])) };
     new k8s.KubeConfigMap(this, 'init-scripts', { metadata, data });
     return configMount('init-scripts', '/docker-entrypoint-initdb.d', metadata.name!);
   }
 }
 
-const INITIALIZED_SCRIPT = 'zzz-initialized.sh';
+const SERVER_SCRIPTS = ['prepare-data.sh', 'server.sh'];
 
 const DEFAULT_RESOURCES: Resources = {
   cpu: { request: Cpu.millis(100), limit: Cpu.units(1) },

@@ -22,6 +22,11 @@ export const OFFICIAL: Recipe = {
 
 export const RECIPES: readonly Recipe[] = [
   OFFICIAL,
+  {
+    name: 'exporter',
+    perMajor: false,
+    fits: (repository) => repository === 'quay.io/prometheuscommunity/postgres-exporter',
+  },
   { name: 'other', perMajor: false, fits: (repository) => repository === 'registry.example.com/other' },
 ];
 
