@@ -22,6 +22,12 @@ export const OFFICIAL: Recipe = {
 
 export const RECIPES: readonly Recipe[] = [
   OFFICIAL,
+  {
+    name: 'bitnami',
+    perMajor: true,
+    fits: (repository) => /^bitnami(legacy)?\/postgresql$/.test(repository),
+    reads: ['official', 'bitnami-entrypoint'],
+  },
   { name: 'other', perMajor: false, fits: (repository) => repository === 'registry.example.com/other' },
 ];
 
