@@ -10,15 +10,24 @@ export { MonitoringRole, type MonitoringRoleProps } from './observe/monitoring-r
 export type { Resources } from './pod/resources';
 export { LogicalRestore, type LogicalRestoreProps } from './restore/logical-restore';
 export { Credentials, type SecretCredentialsProps } from './server/credentials';
-export type { IPostgres } from './server/endpoint';
+export { type IPostgres, PostgresEndpoint, type PostgresEndpointProps } from './server/endpoint';
 export {
   type AlpineImageProps,
+  type BitnamiImageProps,
   type CustomImageProps,
   type OfficialImageProps,
   PostgresImage,
 } from './server/image';
 export { Postgres, type PostgresProps } from './server/postgres';
 export type { Settings } from './server/settings';
+export {
+  type CertificateSource,
+  type ClientCertificate,
+  Tls,
+  type TlsProps,
+  type VerifyCaProps,
+  type VerifyFullProps,
+} from './server/tls';
 export {
   type AccessMode,
   type ClaimProps,

@@ -5,12 +5,13 @@ import { guardApp } from '../guard/guard-app';
 import { InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
 import { seconds, YEAR } from '../guard/seconds';
+import { expectUser } from '../guard/user';
 import { claimMount } from '../pod/hardened-pod';
 import { jobSpec } from '../pod/job';
 import { labels } from '../pod/labels';
 import type { Resources } from '../pod/resources';
 import { mountScripts, runScript } from '../pod/scripts';
-import { clientEnv, type IPostgres } from '../server/endpoint';
+import { clientEnv, clientMounts, type IPostgres, nameOf, PostgresEndpoint } from '../server/endpoint';
 import type { BackupVolume } from './backup-volume';
 import { Compression } from './compression';
 import { Retention } from './retention';
@@ -95,16 +96,22 @@ export class LogicalBackup extends Construct {
     const { name, of: server } = this;
     checkName('CronJob', name);
     checkNeighbours(this, server, props.to);
+    const image = server.image._facts;
+    const compression = (props.compression ?? Compression.gzip())._env;
+    if (compression.COMPRESSION === 'zstd' && image.lacks?.includes('zstd')) {
+      const fix = 'write `Compression.gzip()`, or give the server an official image';
+      refuse('compression', `be one that ${image.reference} has a program for`, 'zstd', fix);
+    }
     const lockTimeout = seconds('lockTimeout', props.lockTimeout ?? Duration.minutes(10), 1, 1_000_000);
     const allLabels = labels(this, 'backup', name);
     const env = {
       BACKUP_DIR: BACKUP_PATH,
       BACKUP_NAME: name,
-      ...(props.compression ?? Compression.gzip())._env,
+      ...compression,
       RETENTION_LAST: String((props.retention ?? Retention.last(7))._last),
       LOCK_WAIT_TIMEOUT: String(lockTimeout),
     };
-    new k8s.KubeCronJob(this, 'cron-job', {
+    const cronJob = new k8s.KubeCronJob(this, 'cron-job', {
       metadata: { name, labels: allLabels },
       spec: {
         ...props.schedule._render(),
@@ -116,7 +123,7 @@ export class LogicalBackup extends Construct {
         jobTemplate: {
           metadata: { labels: allLabels },
           spec: jobSpec({
-            image: server.image._facts,
+            image,
             labels: allLabels,
             container: {
               name: 'dump',
@@ -124,6 +131,7 @@ export class LogicalBackup extends Construct {
               env: [...clientEnv(server), ...Object.entries(env).map(([key, value]) => ({ name: key, value }))],
               mounts: [
                 claimMount('backup', BACKUP_PATH, props.to),
+                ...clientMounts(server),
                 mountScripts(this, { name: `${name}-scripts`, labels: allLabels }, BACKUP_SCRIPTS),
               ],
             },
@@ -136,6 +144,7 @@ export class LogicalBackup extends Construct {
         },
       },
     });
+    expectUser(cronJob, image);
   }
 }
 
@@ -150,7 +159,10 @@ export function checkNeighbours(scope: Construct, server: IPostgres, volume: Bac
   for (const [prop, other] of Object.entries({ server, volume })) {
     const theirs = Chart.of(other).namespace;
     if (theirs !== namespace) {
-      const fix = 'put both into charts of one namespace';
+      const fix =
+        other instanceof PostgresEndpoint
+          ? `make the endpoint here, with the Secret, and "${nameOf(other)}.${theirs ?? 'default'}.svc" as its \`host\``
+          : 'put both into charts of one namespace';
       refuse(prop, `be in this chart's namespace, ${namespace ?? 'the default one'}`, theirs, fix);
     }
   }

@@ -1,6 +1,7 @@
 import { ApiObject, App } from 'cdk8s';
 import type { Construct, IConstruct } from 'constructs';
-import { backupClaims, checkObject, dataClaims, type Manifest } from './objects';
+import { backupClaims, checkObject, dataClaims, type Manifest, writtenBy } from './objects';
+import { checkUser } from './user';
 
 const GUARDED = Symbol.for('cdk8s-postgres/guarded');
 
@@ -19,9 +20,11 @@ function problems(app: IConstruct): string[] {
   const objects = app.node
     .findAll()
     .filter(ApiObject.isApiObject)
-    .map((object) => ({ path: object.node.path, manifest: object.toJson() as Manifest }));
-  const each = objects.flatMap(({ path, manifest }) => checkObject(manifest).map((problem) => `${path}: ${problem}`));
-  return [...each, ...usedTwice(objects), ...sharedData(objects)];
+    .map((object) => ({ object, path: object.node.path, manifest: object.toJson() as Manifest }));
+  const each = objects.flatMap(({ object, path, manifest }) =>
+    [...checkObject(manifest), ...checkUser(object, manifest)].map((problem) => `${path}: ${problem}`),
+  );
+  return [...each, ...usedTwice(objects), ...sharedData(objects), ...twoUsers(objects)];
 }
 
 interface Rendered {
@@ -63,4 +66,19 @@ function sharedData(objects: readonly Rendered[]): string[] {
     }
   }
   return found;
+}
+
+/** Backups are readable for the user that writes them: two users on one volume can't read each other's. */
+function twoUsers(objects: readonly Rendered[]): string[] {
+  const first = new Map<string, { path: string; uid: number }>();
+  return objects.flatMap(({ path, manifest }) =>
+    writtenBy(manifest).flatMap(({ claim, uid }) => {
+      const key = inNamespace(manifest, claim);
+      const other = first.get(key) ?? { path, uid };
+      first.set(key, other);
+      if (other.uid === uid) return [];
+      const got = `uid ${uid} on ${key}, which ${other.path} writes to as uid ${other.uid}`;
+      return [`${path}: \`to\` must be a volume that one user writes to, got ${got}; make a \`BackupVolume\` for each`];
+    }),
+  );
 }

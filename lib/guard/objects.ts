@@ -18,11 +18,13 @@ export interface Manifest {
 interface Volume {
   readonly name: string;
   readonly emptyDir?: object;
-  readonly persistentVolumeClaim?: { readonly claimName: string };
+  readonly persistentVolumeClaim?: { readonly claimName: string; readonly readOnly?: boolean };
 }
 
 interface Container {
   readonly name: string;
+  readonly image?: string;
+  readonly securityContext?: { readonly runAsUser?: number };
   readonly env?: readonly { readonly name: string; readonly value?: string }[];
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string; readonly subPath?: string }[];
 }
@@ -31,6 +33,7 @@ interface PodSpec {
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
   readonly volumes?: readonly Volume[];
+  readonly securityContext?: { readonly runAsUser?: number };
 }
 
 /** What is wrong with an object as it will be written: its name, and in its pods the mounts and plain-text passwords. */
@@ -146,6 +149,16 @@ export function dataClaims({ kind, metadata, spec }: Manifest): string[] {
   const named = (pod?.volumes ?? []).flatMap((volume) => volume.persistentVolumeClaim?.claimName ?? []);
   const made = templatesOf({ kind, spec }).map((template) => `${template}-${metadata?.name}-0`);
   return [...new Set([...named, ...made])];
+}
+
+/** The claims that a CronJob or a Job writes to, and as whom. */
+export function writtenBy({ kind, spec }: Manifest): { claim: string; uid: number }[] {
+  if (kind !== 'CronJob' && kind !== 'Job') return [];
+  const pod = podOf({ kind, spec });
+  const uid = pod?.containers[0]?.securityContext?.runAsUser ?? pod?.securityContext?.runAsUser;
+  if (!pod || uid === undefined) return [];
+  const claims = (pod.volumes ?? []).flatMap(({ persistentVolumeClaim: claim }) => claim ?? []);
+  return claims.filter(({ readOnly }) => !readOnly).map(({ claimName }) => ({ claim: claimName, uid }));
 }
 
 /** The claims that backups are written to: those that a CronJob or a Job mounts, and those that are rendered for it. */

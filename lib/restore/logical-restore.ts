@@ -5,13 +5,15 @@ import { BACKUP_PATH, checkNeighbours, type LogicalBackup } from '../backup/logi
 import { guardApp } from '../guard/guard-app';
 import { InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
+import { expectUser } from '../guard/user';
 import { place } from '../place';
 import { claimMount } from '../pod/hardened-pod';
+import type { ImageFacts } from '../pod/image-facts';
 import { jobSpec } from '../pod/job';
 import { labels } from '../pod/labels';
 import type { Resources } from '../pod/resources';
 import { mountScripts, runScript } from '../pod/scripts';
-import { clientEnv, type IPostgres } from '../server/endpoint';
+import { clientEnv, clientMounts, type IPostgres, nameOf } from '../server/endpoint';
 
 export interface LogicalRestoreProps {
   /** The backup whose dumps are restored. */
@@ -80,7 +82,7 @@ export class LogicalRestore extends Construct {
   private render(props: LogicalRestoreProps): void {
     const server = props.into ?? props.from.of;
     const { volume } = props.from;
-    const name = props.name ?? `${server.host}-restore`;
+    const name = props.name ?? `${nameOf(server)}-restore`;
     // The API server appends five characters to `<name>-`.
     checkName('Job', `${name}-xxxxx`);
     checkNeighbours(this, server, volume);
@@ -100,6 +102,7 @@ export class LogicalRestore extends Construct {
     if (sessions !== 'refuse' && sessions !== 'terminate') {
       refuse('sessions', 'be "refuse" or "terminate"', sessions, 'write "refuse"');
     }
+    const image = imageFor(server, props.from.of);
     const allLabels = labels(this, 'restore', name);
     const env = {
       BACKUP_DIR: BACKUP_PATH,
@@ -111,7 +114,7 @@ export class LogicalRestore extends Construct {
     const job = new k8s.KubeJob(this, 'job', {
       metadata: { generateName: `${name}-`, labels: allLabels },
       spec: jobSpec({
-        image: server.image._facts,
+        image,
         labels: allLabels,
         container: {
           name: 'restore',
@@ -119,6 +122,7 @@ export class LogicalRestore extends Construct {
           env: [...clientEnv(server), ...Object.entries(env).map(([key, value]) => ({ name: key, value }))],
           mounts: [
             claimMount('backup', BACKUP_PATH, volume, true),
+            ...clientMounts(server),
             mountScripts(this, { name: `${name}-scripts`, labels: allLabels }, RESTORE_SCRIPTS),
           ],
         },
@@ -129,10 +133,20 @@ export class LogicalRestore extends Construct {
         timeToLive: props.timeToLive ?? Duration.days(7),
       }),
     });
+    expectUser(job, image);
     // cdk8s always writes a name; without one, `kubectl create` runs the Job anew each time and `kubectl apply` refuses it.
     job.addJsonPatch(JsonPatch.remove('/metadata/name'));
     place(job, 'ops');
   }
+}
+
+/**
+ * The image of the server that is restored into, unless it runs as another user than the one that wrote the dumps, and could
+ * not read them: then the one that wrote them.
+ */
+function imageFor(into: IPostgres, from: IPostgres): ImageFacts {
+  const [theirs, writers] = [into.image._facts, from.image._facts];
+  return theirs.uid === writers.uid ? theirs : writers;
 }
 
 const RESTORE_SCRIPTS = [

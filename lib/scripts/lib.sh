@@ -222,6 +222,14 @@ connection_problem() {
     *'no password supplied'*)
       problem_kind=final
       problem="the server at $where wants a password and PGPASSWORD is empty; check name and key of the Secret" ;;
+    *'no pg_hba.conf entry'*'no encryption'*)
+      problem_kind=final
+      problem="pg_hba.conf of the server at $where does not let user ${PGUSER:-} in from this pod"
+      # Asked twice, with and without TLS, and refused twice: then TLS is not what is missing.
+      case $said in
+        *'SSL encryption'*) problem+='; add a line for it' ;;
+        *) problem+=' without TLS; set PGSSLMODE (the endpoint'\''s Tls.require() or stricter), or add a line for it' ;;
+      esac ;;
     *'no pg_hba.conf entry'* | *'pg_hba.conf rejects'*)
       problem_kind=final
       problem="pg_hba.conf of the server at $where does not let user ${PGUSER:-} in from this pod; add a line for it" ;;
@@ -236,7 +244,22 @@ connection_problem() {
     *'role '*'does not exist'*)
       problem_kind=final
       problem="the server at $where has no user ${PGUSER:-}; correct PGUSER or create the role" ;;
-    *SSL* | *certificate*)
+    *'does not support SSL'*)
+      problem_kind=final
+      problem="the server at $where has no TLS, and PGSSLMODE=${PGSSLMODE:-} wants it; switch it on there (ssl = on), or set Tls.disable() if the network is trusted" ;;
+    *'root certificate file'* | *'certificate or crl found'*)
+      problem_kind=final
+      problem="the certificate of the authority cannot be read ($said); the key that \`tls.ca\` names must hold one in PEM form" ;;
+    *'certificate verify failed'*)
+      problem_kind=final
+      problem="the certificate of the server at $where is not signed by the authority in \`tls.ca\`, or has expired; compare both with openssl x509 -noout -issuer -dates, and renew the one that is wrong" ;;
+    *'does not match host name'*)
+      problem_kind=final
+      problem="the certificate of the server is for another name than ${PGHOST:-} ($said); give the endpoint a \`host\` that is in the certificate, or the server a certificate with this name" ;;
+    *'valid client certificate'* | *'certificate required'* | *'certificate authentication failed'* | *'alert unknown ca'* | *'alert handshake failure'*)
+      problem_kind=final
+      problem="the server at $where does not accept this client's certificate ($said); set \`clientCertificate\` of \`tls\` to one that its ssl_ca_file has signed, with ${PGUSER:-the role} as its common name" ;;
+    *SSL* | *certificate* | *'private key'*)
       problem_kind=final
       problem="no TLS connection to $where ($said); check PGSSLMODE, PGSSLROOTCERT and the server's certificate" ;;
     *'Connection refused'* | *'timeout expired'* | *'timed out'* | *'No route to host'* | *'unreachable'* | *'No such file'* | *'closed the connection'*)
@@ -247,13 +270,30 @@ connection_problem() {
   esac
 }
 
+private_key=''
+
+# libpq refuses a private key that others might read, and on a volume without fsGroup a Secret is readable for all or for
+# root alone: so the key is copied.
+own_private_key() {
+  [ -n "${PGSSLKEY:-}" ] && [ -z "$private_key" ] || return 0
+  private_key=$TMPDIR/client-key.$$
+  at_exit remove_private_key
+  (umask 077 && cat -- "$PGSSLKEY" >"$private_key") ||
+    die connect "cannot copy the private key $PGSSLKEY to $TMPDIR; check the Secret of \`clientCertificate\`, and that $TMPDIR is writable"
+  export PGSSLKEY=$private_key
+}
+
+remove_private_key() { rm -f -- "$private_key"; }
+
 # connect_server: waits a little for a server that is starting, then sets server_version (text), server_version_num,
 # server_major, system_identifier and server_is_superuser (t|f)
 connect_server() {
-  local said=$TMPDIR/connect.$$ answer='' waited=0 limit last=''
+  local said=$TMPDIR/connect.$$ answer='' waited=0 limit last='' tls
+  own_private_key
   while :; do
     if answer=$(run_psql -F '|' -c "SELECT current_setting('server_version_num'), current_setting('is_superuser') = 'on',
-        (SELECT system_identifier FROM pg_control_system()), current_setting('server_version')" 2>"$said"); then
+        (SELECT system_identifier FROM pg_control_system()), current_setting('server_version'),
+        (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid())" 2>"$said"); then
       break
     fi
     connection_problem "$said"
@@ -272,9 +312,10 @@ connect_server() {
     waited=$((waited + 1))
   done
   rm -f -- "$said"
-  IFS='|' read -r server_version_num server_is_superuser system_identifier server_version <<<"$answer"
+  IFS='|' read -r server_version_num server_is_superuser system_identifier server_version tls <<<"$answer"
   server_major=$((server_version_num / 10000))
-  log connect "server $server_version at ${PGHOST:-the local socket}:${PGPORT:-5432}, system identifier $system_identifier"
+  log connect "server $server_version at ${PGHOST:-the local socket}:${PGPORT:-5432}, system identifier $system_identifier${tls:+, $tls}"
+  [ "${PGSSLMODE:-}" != prefer ] || [ -n "$tls" ] || log connect 'not encrypted: the server has no TLS'
 }
 
 # require_client TOOL: sets client_version; a client must be at least as new as the server, pg_dump refuses otherwise

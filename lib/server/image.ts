@@ -67,6 +67,33 @@ export interface CustomImageProps {
   readonly allowFloatingTag?: boolean;
 }
 
+export interface BitnamiImageProps {
+  /**
+   * PostgreSQL major release that the image holds.
+   *
+   * @default what the tag begins with; "latest" does not say it
+   */
+  readonly major?: number;
+  /**
+   * Content address, `sha256:` and 64 hexadecimal digits: the tag may move, the image does not.
+   *
+   * @default the tag alone
+   */
+  readonly digest?: string;
+  /**
+   * Where the image is pulled from.
+   *
+   * @default "bitnamilegacy/postgresql" for a tag with a version, "bitnami/postgresql" for others: that is where they are
+   */
+  readonly repository?: string;
+  /**
+   * Lets a tag through that moves by itself. "latest" moves to the next major release, too.
+   *
+   * @default false
+   */
+  readonly allowFloatingTag?: boolean;
+}
+
 /** Majors with an official image that this library is run against. */
 export const OFFICIAL_MAJORS: readonly number[] = [15, 16, 17, 18];
 
@@ -90,7 +117,8 @@ export class PostgresImage {
         refuse('suite', 'be given, since a tag without it moves between Debian releases', undefined, fix);
       }
       const tag = props.suite ? `${version}-${props.suite}` : version;
-      return { ...official(tag, props), major, uid: 999, gid: 999, declaredVolumes: declaredByOfficial(major) };
+      const declaredVolumes = declaredByOfficial(major);
+      return { ...official(tag, props), major, uid: 999, gid: 999, declaredVolumes, lacks: ['rootCertificates'] };
     });
   }
 
@@ -109,6 +137,28 @@ export class PostgresImage {
       }
       const tag = `${version}-alpine${props.release ?? ''}`;
       return { ...official(tag, props), major, uid: 70, gid: 70, declaredVolumes: declaredByOfficial(major) };
+    });
+  }
+
+  /**
+   * Bitnami's image, uid and gid **1001** as in Bitnami's chart: for the pods that back up and restore a server of that chart.
+   * Its own server is not run by this library. Since August 2025 the free images are "latest" alone, and those with versions
+   * lie frozen under "bitnamilegacy", so the tag is free to choose; a digest is what holds it.
+   *
+   * @param tag e.g. `17.6.0-debian-12-r4`, or `latest`
+   * @see https://github.com/bitnami/containers/issues/83267
+   */
+  static bitnami(tag: string, props: BitnamiImageProps = {}): PostgresImage {
+    return new PostgresImage(() => {
+      const major = bitnamiMajor(tag, props.major);
+      const { digest, allowFloatingTag = false } = props;
+      // What Bitnami never pushes to again has a distribution and a revision in its name.
+      if (digest === undefined && !allowFloatingTag && !/^\d+\.\d+\.\d+-[a-z]+-\d+-r\d+$/.test(tag)) {
+        const fix = 'give its `digest` (`docker buildx imagetools inspect`), or pass `allowFloatingTag: true`';
+        refuse('tag', 'not be one that moves by itself', tag, fix);
+      }
+      const repository = props.repository ?? (/^\d/.test(tag) ? 'bitnamilegacy/postgresql' : 'bitnami/postgresql');
+      return { ...official(tag, { ...props, repository }), major, ...BITNAMI };
     });
   }
 
@@ -132,7 +182,10 @@ export class PostgresImage {
         allowFloating: props.allowFloatingTag,
         way: ', or pass `allowFloatingTag: true`',
       });
-      return { reference: props.reference, major: props.major, uid: props.uid, gid, declaredVolumes };
+      checkCustomUid(props);
+      const { reference, major, uid } = props;
+      const lacks = isBitnami(reference) ? BITNAMI.lacks : undefined;
+      return { reference, major, uid, gid, declaredVolumes, ...(lacks && { lacks }) };
     });
   }
 
@@ -189,4 +242,42 @@ function official(tag: string, props: { digest?: string; repository?: string }):
     );
   }
   return { reference: `${repository}:${tag}${digest ? `@${digest}` : ''}` };
+}
+
+/**
+ * https://github.com/bitnami/containers/blob/main/bitnami/postgresql/18/debian-12/Dockerfile (uid, volumes, packages) and
+ * https://github.com/bitnami/charts/blob/main/bitnami/postgresql/values.yaml (runAsGroup, fsGroup).
+ */
+const BITNAMI: Pick<ImageFacts, 'uid' | 'gid' | 'declaredVolumes' | 'lacks'> = {
+  uid: 1001,
+  gid: 1001,
+  declaredVolumes: ['/bitnami/postgresql', '/docker-entrypoint-initdb.d', '/docker-entrypoint-preinitdb.d'],
+  lacks: ['entrypoint', 'zstd'],
+};
+
+const isBitnami = (reference: string) => /(^|\/)bitnami[a-z]*\/postgresql(:|@|$)/.test(reference);
+/** The official image by the names of Docker Hub alone: what a mirror calls "postgres" may be anything. */
+const isOfficial = (reference: string) => /^(docker\.io\/)?(library\/)?postgres(:|@|$)/.test(reference);
+
+function bitnamiMajor(tag: string, given: number | undefined): number {
+  if (typeof tag !== 'string' || !/^[\w][\w.-]{0,127}$/.test(tag)) {
+    refuse('tag', "be a tag of Bitnami's image", tag, 'write for example "17.6.0-debian-12-r4" or "latest"');
+  }
+  const named = /^(\d+)(?=[.-]|$)/.exec(tag)?.[1];
+  const major = given ?? Number(named);
+  if (named !== undefined && major !== Number(named)) {
+    refuse('major', `be the one of the tag ${tag}`, given, 'leave it out');
+  }
+  if (!Number.isInteger(major) || major < 13) {
+    const must = `be given, a release from 13 on, since the tag ${tag} does not say it`;
+    refuse('major', must, given, 'write what `SHOW server_version` says, for example 18');
+  }
+  return major;
+}
+
+/** Known images run as one user each, whatever is said. */
+function checkCustomUid({ reference, uid }: CustomImageProps): void {
+  const alpine = /:[^@]*alpine/.test(reference);
+  const known = isBitnami(reference) ? BITNAMI.uid : isOfficial(reference) ? (alpine ? 70 : 999) : uid;
+  if (uid !== known) refuse('uid', `be the one that ${reference} runs as, ${known}`, uid, `write ${known}`);
 }

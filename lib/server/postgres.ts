@@ -6,6 +6,7 @@ import { guardApp } from '../guard/guard-app';
 import { HIDDEN, InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
 import { seconds } from '../guard/seconds';
+import { expectUser } from '../guard/user';
 import { type Metrics, metricsQueries, ROLE_SCRIPTS } from '../observe/metrics';
 import {
   type ContainerProps,
@@ -154,6 +155,11 @@ export class Postgres extends Construct implements IPostgres {
     if (props.uid !== undefined && props.uid !== image.uid) {
       refuse('uid', `be the one that ${image.reference} runs as, ${image.uid}`, props.uid, 'leave it out');
     }
+    if (image.lacks?.includes('entrypoint')) {
+      const fix =
+        'write `PostgresImage.official("18.1", { suite: "trixie" })`; a server of that image is a `PostgresEndpoint`';
+      refuse('image', 'start and lie like the official one', image.reference, fix);
+    }
     const storage = props.storage._source;
     const data = dataDirectory(props, image, storage);
     const conf = renderSettings(props.settings ?? {}, data.path, PORT);
@@ -218,7 +224,7 @@ export class Postgres extends Construct implements IPostgres {
     for (const claim of statefulSet.spec.volumeClaimTemplates ?? []) {
       Object.assign(claim, { apiVersion: 'v1', kind: 'PersistentVolumeClaim' });
     }
-    new ApiObject(this, 'stateful-set', statefulSet);
+    expectUser(new ApiObject(this, 'stateful-set', statefulSet), image);
     return claimName;
   }
 

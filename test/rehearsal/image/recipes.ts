@@ -27,6 +27,12 @@ export const RECIPES: readonly Recipe[] = [
     perMajor: false,
     fits: (repository) => repository === 'quay.io/prometheuscommunity/postgres-exporter',
   },
+  {
+    name: 'bitnami',
+    perMajor: true,
+    fits: (repository) => /^bitnami(legacy)?\/postgresql$/.test(repository),
+    reads: ['official', 'bitnami-entrypoint'],
+  },
   { name: 'other', perMajor: false, fits: (repository) => repository === 'registry.example.com/other' },
 ];
 
