@@ -6,6 +6,7 @@ import { InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
 import { seconds, YEAR } from '../guard/seconds';
 import { expectUser } from '../guard/user';
+import { button } from '../pod/button';
 import { claimMount } from '../pod/hardened-pod';
 import { jobSpec } from '../pod/job';
 import { labels } from '../pod/labels';
@@ -30,7 +31,7 @@ export interface LogicalBackupProps {
    */
   readonly retention?: Retention;
   /**
-   * Name of the CronJob and beginning of the dumps' names, at most 52 characters.
+   * Name of the CronJob and beginning of the dumps' names, at most 48 characters.
    *
    * @default the volume's name
    */
@@ -75,7 +76,10 @@ export interface LogicalBackupProps {
   readonly resources?: Resources;
 }
 
-/** A scheduled dump of a whole server; it counts only once it was read back and found complete. */
+/**
+ * A scheduled dump of a whole server; it counts only once it was read back and found complete. The suspended CronJob
+ * `<name>-now` beside it is the same dump by hand: `kubectl create job --from=cronjob/<name>-now JOB`.
+ */
 export class LogicalBackup extends Construct {
   /** Name of the CronJob and beginning of the dumps' names. */
   readonly name: string;
@@ -111,7 +115,7 @@ export class LogicalBackup extends Construct {
       RETENTION_LAST: String((props.retention ?? Retention.last(7))._last),
       LOCK_WAIT_TIMEOUT: String(lockTimeout),
     };
-    const cronJob = new k8s.KubeCronJob(this, 'cron-job', {
+    const scheduled = {
       metadata: { name, labels: allLabels },
       spec: {
         ...props.schedule._render(),
@@ -143,8 +147,11 @@ export class LogicalBackup extends Construct {
           }),
         },
       },
-    });
-    expectUser(cronJob, image);
+    } satisfies k8s.KubeCronJobProps;
+    expectUser(new k8s.KubeCronJob(this, 'cron-job', scheduled), image);
+    // An object of its own, so that runs by hand don't push the scheduled ones out of their history.
+    const metadata = { name: `${name}-now`, labels: allLabels };
+    expectUser(button(this, 'now', metadata, scheduled.spec.jobTemplate.spec), image);
   }
 }
 

@@ -7,6 +7,7 @@ import { InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
 import { expectUser } from '../guard/user';
 import { place } from '../place';
+import { button } from '../pod/button';
 import { claimMount } from '../pod/hardened-pod';
 import type { ImageFacts } from '../pod/image-facts';
 import { jobSpec } from '../pod/job';
@@ -25,7 +26,7 @@ export interface LogicalRestoreProps {
    */
   readonly into?: IPostgres;
   /**
-   * Beginning of the Job's name.
+   * Beginning of the Job's name, at most 46 characters.
    *
    * @default `<server>-restore`
    */
@@ -70,6 +71,9 @@ export interface LogicalRestoreProps {
 /**
  * A restore that is run by hand: `kubectl create -f dist/<system>/ops/<id>.yaml`. It loads into new databases, compares
  * them with the manifest, and only then swaps them in by rename; the old ones are kept under a dated name.
+ *
+ * The suspended CronJob `<name>-fresh` is the same without the swap, which harms nothing: each database is loaded into a
+ * fresh one beside it, `<database>_restored_<time>`. `kubectl create job --from=cronjob/<name>-fresh JOB`.
  */
 export class LogicalRestore extends Construct {
   /** @throws InputError if the restore could not run */
@@ -109,29 +113,33 @@ export class LogicalRestore extends Construct {
       BACKUP_NAME: props.from.name,
       BACKUP_FILE: file,
       DATABASE: database,
-      SESSIONS: sessions,
     };
-    const job = new k8s.KubeJob(this, 'job', {
-      metadata: { generateName: `${name}-`, labels: allLabels },
-      spec: jobSpec({
+    const mounts = [
+      claimMount('backup', BACKUP_PATH, volume, true),
+      ...clientMounts(server),
+      mountScripts(this, { name: `${name}-scripts`, labels: allLabels }, RESTORE_SCRIPTS),
+    ];
+    const spec = (variables: Record<string, string>) =>
+      jobSpec({
         image,
         labels: allLabels,
         container: {
           name: 'restore',
           command: runScript('logical-restore.sh'),
-          env: [...clientEnv(server), ...Object.entries(env).map(([key, value]) => ({ name: key, value }))],
-          mounts: [
-            claimMount('backup', BACKUP_PATH, volume, true),
-            ...clientMounts(server),
-            mountScripts(this, { name: `${name}-scripts`, labels: allLabels }, RESTORE_SCRIPTS),
-          ],
+          env: [...clientEnv(server), ...Object.entries(variables).map(([key, value]) => ({ name: key, value }))],
+          mounts,
         },
         resources: props.resources,
         restartPolicy: 'Never',
         backoffLimit: 0,
         deadline: props.deadline ?? Duration.hours(12),
         timeToLive: props.timeToLive ?? Duration.days(7),
-      }),
+      });
+    const fresh = spec({ ...env, INTO: 'fresh' });
+    expectUser(button(this, 'fresh', { name: `${name}-fresh`, labels: allLabels }, fresh), image);
+    const job = new k8s.KubeJob(this, 'job', {
+      metadata: { generateName: `${name}-`, labels: allLabels },
+      spec: spec({ ...env, SESSIONS: sessions }),
     });
     expectUser(job, image);
     // cdk8s always writes a name; without one, `kubectl create` runs the Job anew each time and `kubectl apply` refuses it.
@@ -157,6 +165,7 @@ const RESTORE_SCRIPTS = [
   'lib.sh',
   'logical-restore.sh',
   'restore-file.sh',
+  'restore-fresh.sh',
   'restore-load.sh',
   'restore-preflight.sh',
   'restore-swap.sh',

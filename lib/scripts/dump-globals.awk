@@ -4,7 +4,8 @@
 #   -v existing=FILE       the roles that the server has, one per line (escaped: \t \n \\)
 #   -v part=new            roles that the server lacks, with all that the dump says of them, passwords too, and every
 #                          membership that one of them takes part in
-#   -v created=FILE        the names of the roles that part=new creates, one per line (escaped: \t \n \\)
+#   -v part=stand-in       roles that the server lacks: their names alone, nobody can log in, marked with -v mark=TEXT
+#   -v created=FILE        the names of the roles that part=new or stand-in creates, one per line (escaped: \t \n \\)
 #   -v part=existing       for the roles that it has: attributes, settings, comments, memberships, but never the password
 #                          nor its expiry (that would lock applications out); also rights on tablespaces and parameters
 #   -v bootstrap=NAME      the server's first superuser: its attributes stay as they are
@@ -23,6 +24,7 @@ function on_copy() { while ((getline) > 0) if ($0 == "\\.") return }
 
 function on_statement(text,    name, is_new) {
   if (!is_global(text) || text ~ /^DROP / || text ~ /^CREATE TABLESPACE /) return
+  if (part == "stand-in") { stand_in(text); return }
   if (text ~ /^GRANT / && text !~ /^GRANT [A-Z, ]+ ON /) { membership(text); return }
   if (text !~ /^(CREATE|ALTER) ROLE / && text !~ /^COMMENT ON ROLE / && text !~ /^SECURITY LABEL FOR .* ON ROLE /) {
     if (part == "existing") print text
@@ -43,6 +45,15 @@ function on_statement(text,    name, is_new) {
   print text
   # Not to be read off the result: a comment on a role can spell CREATE ROLE in a line of its own.
   if (created != "" && text ~ /^CREATE ROLE /) print field(identifier(text, 13)) > created
+}
+
+function stand_in(text,    role) {
+  if (text !~ /^CREATE ROLE /) return
+  role = identifier(text, 13)
+  if (unquoted(role) in exists) return
+  print "CREATE ROLE " role " NOLOGIN;"
+  print "ALTER ROLE " role " SET cdk8s_postgres.restoring = '" mark "';"
+  if (created != "") print field(role) > created
 }
 
 # the role that a statement is about

@@ -119,6 +119,15 @@ warn_of_skipped() {
   done <"$work/before"
 }
 
+# What restores have made or kept is dumped like everything else: only people know when it is no longer needed.
+warn_of_copies() {
+  local name size drop
+  while IFS=$'\037' read -r name size drop; do
+    [ -z "$name" ] || warn list "database $name is a copy that a restore has left, $((size >> 20)) MiB that every dump holds as well; when nobody needs it any more: $drop"
+  done < <(run_psql -F $'\037' -c "SELECT datname, pg_database_size(oid), format('DROP DATABASE %I;', datname) FROM pg_database
+    WHERE datname ~ '_(restoring|restored|before_restore)_[0-9]{14}\$' AND datallowconn AND datconnlimit <> -2 ORDER BY datname")
+}
+
 # ---- dump --------------------------------------------------------------------------------------------------------
 
 dump_pipe() {
@@ -382,6 +391,7 @@ _main() {
   warn_of_clock
   list_databases "$work/before"
   warn_of_skipped
+  warn_of_copies
   dump
   verify
   list_databases "$work/after"

@@ -5,11 +5,14 @@
 #   BACKUP_FILE                  a file on the volume; empty: the newest verified dump of that job
 #   DATABASE                     one database out of the dump; empty: all that it holds
 #   TARGET_DATABASE              another name for that one database
+#   INTO                         live (default): each database takes the place of the one of its name; fresh: each goes
+#                                beside it, as <database>_restored_<time>, and nothing that was there before is changed
 #   SESSIONS                     refuse (default) or terminate: clients on a database that is to be replaced
 #   PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE
 #
 # Everything is checked first. Then each database is loaded into a new one beside the live one and compared with the
 # dump; one transaction renames them all. Whatever fails before it, the server is as it was.
+# INTO=fresh is the same way with names that are free.
 set -Eeuo pipefail
 
 here=$(dirname -- "${BASH_SOURCE[0]}")
@@ -25,15 +28,23 @@ here=$(dirname -- "${BASH_SOURCE[0]}")
 . "$here/restore-load.sh"
 # shellcheck source=restore-swap.sh
 . "$here/restore-swap.sh"
+# shellcheck source=restore-fresh.sh
+. "$here/restore-fresh.sh"
 
 check_parameters() {
   require BACKUP_DIR BACKUP_NAME PGHOST PGUSER
   require_tools psql awk gzip sha256sum od
   BACKUP_FILE=${BACKUP_FILE:-} DATABASE=${DATABASE:-} TARGET_DATABASE=${TARGET_DATABASE:-} SESSIONS=${SESSIONS:-refuse}
+  INTO=${INTO:-live}
   export PGDATABASE=${PGDATABASE:-postgres} PGCONNECT_TIMEOUT=${PGCONNECT_TIMEOUT:-10}
   case $SESSIONS in
     refuse | terminate) ;;
     *) die environment "SESSIONS must be refuse or terminate, got \`$SESSIONS\`; correct it in the container's env" ;;
+  esac
+  case $INTO,$TARGET_DATABASE in
+    live,* | fresh,) ;;
+    fresh,*) die environment "TARGET_DATABASE has no meaning with INTO=fresh, which names the databases itself; leave one of the two empty" ;;
+    *) die environment "INTO must be live or fresh, got \`$INTO\`; correct it in the container's env" ;;
   esac
   case $DATABASE,$TARGET_DATABASE in
     template[01],* | *,template[01])
@@ -85,8 +96,12 @@ _main() {
   load
   compare
   swap
-  log finished "restored $chosen in $((SECONDS - began)) s"
-  tell_what_is_kept
+  if [ "$INTO" = fresh ]; then
+    tell_what_is_fresh $((SECONDS - began))
+  else
+    log finished "restored $chosen in $((SECONDS - began)) s"
+    tell_what_is_kept
+  fi
 }
 
 [ "${BASH_SOURCE[0]}" != "$0" ] || _main "$@"

@@ -15,6 +15,7 @@ drop_leftovers() {
       log leftovers "dropped $name, left behind by a restore that died"
     fi
   done <<<"$list"
+  drop_stand_ins
 }
 
 is_leftover() {
@@ -34,24 +35,26 @@ SQL
 
 # ---- roles -------------------------------------------------------------------------------------------------------
 
-# globals new|existing: writes what is to be done for roles that the server lacks, or has, to a file
+# globals new|stand-in|existing: writes what is to be done for roles that the server lacks, or has, to a file
 globals() {
   # awk reads \ in -v as an escape
   awk -v existing="$work/roles" -v part="$1" -v created="$work/roles.created" -v bootstrap="${bootstrap//\\/\\\\}" -v current="${PGUSER//\\/\\\\}" \
-    -v server_major="$server_major" -v dumped_by_major="${dump_version%%[!0-9]*}" -f "$here/dump-lexer.awk" -f "$here/dump-globals.awk" \
+    -v server_major="$server_major" -v dumped_by_major="${dump_version%%[!0-9]*}" -v mark="$stamp" -f "$here/dump-lexer.awk" -f "$here/dump-globals.awk" \
     <"$work/statements.sql" >"$work/roles.$1.sql"
 }
 
 # Roles that the server lacks come with all that the dump says of them, their passwords too; the others are not touched
 # here (what the dump says of them becomes true with the swap, in the same transaction).
 create_roles() {
+  local kind=new
+  [ "$INTO" = live ] || kind=stand-in
   created_roles=()
   [ "$format" = pg_dumpall ] || return 0
   run_psql -c 'COPY (SELECT rolname FROM pg_roles) TO STDOUT' >"$work/roles"
   bootstrap=$(run_psql -c 'SELECT rolname FROM pg_roles WHERE oid = 10')
   : >"$work/roles.created"
-  globals new
-  [ -z "$whole_server" ] || globals existing
+  globals "$kind"
+  [ -z "$whole_server" ] || [ "$INTO" = fresh ] || globals existing
   local name list=''
   while IFS= read -r name; do
     printf -v name %b "$name"
@@ -61,11 +64,15 @@ create_roles() {
   ((${#created_roles[@]})) || return 0
   touched=1
   # terse: an error must not quote the line, it can hold a password's hash
-  if ! run_psql -1 -v VERBOSITY=terse -f "$work/roles.new.sql" >/dev/null 2>"$work/roles.said"; then
+  if ! run_psql -1 -v VERBOSITY=terse -f "$work/roles.$kind.sql" >/dev/null 2>"$work/roles.said"; then
     created_roles=()
     fail roles "the roles of the dump cannot be created ($(last_error "$work/roles.said"))" 'create them by hand, then run it again'
   fi
-  log roles "created $list"
+  if [ "$INTO" = fresh ]; then
+    log roles "the server lacks $list: roles that nobody can log in to stand in for them"
+  else
+    log roles "created $list"
+  fi
 }
 
 # last_error FILE: what psql has said last, an error if there is one
@@ -137,13 +144,15 @@ load_once() {
 }
 
 load() {
-  local i status began=$SECONDS
+  local i live status began=$SECONDS
   ((${#names[@]})) || return 0
   : >"$work/map"
   touched=1
   for i in "${!names[@]}"; do
     if [ "${made[i]}" = 0 ]; then
-      create_like "${targets[i]}" "${fresh[i]}" 2>"$work/create.said" ||
+      live=${targets[i]}
+      [ "$INTO" = live ] || live=${DATABASE:-${names[i]}}
+      create_like "$live" "${fresh[i]}" 2>"$work/create.said" ||
         fail load "the new database for ${targets[i]} cannot be created ($(last_error "$work/create.said"))" 'see the message'
       mark "${fresh[i]}"
     fi
@@ -169,6 +178,7 @@ load_remedy() {
   case $(last_error "$work/load.said") in
     *'role "'*'does not exist'*) printf %s 'the file says nothing about roles; create that one on the server, then run it again' ;;
     *'No space left'* | *'could not extend file'*) printf %s 'enlarge the volume of the server, then run it again' ;;
+    *'must be a superuser'*) printf %s 'something in the dump wants a superuser as its owner that the server lacks; create that role on the server, or restore with INTO=live' ;;
     *'invalid LC_'* | *'invalid locale'* | *'collation'*'does not exist'*) printf %s "the server's image lacks that locale; use one that has it" ;;
     *) printf %s 'remove that cause, or choose another dump' ;;
   esac

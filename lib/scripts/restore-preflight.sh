@@ -24,13 +24,24 @@ plan() {
   if [ -z "$whole_server" ]; then
     [ -n "$found" ] || die plan "$chosen holds no database \`$DATABASE\`; set DATABASE to one of: $all_names"
     [ "$found" = 1 ] || die plan "TARGET_DATABASE is for one database, $chosen holds several; set DATABASE to one of: $all_names"
+    [ -n "${targets[0]}" ] || [ "$INTO" = live ] ||
+      die plan "$chosen does not say which database it is of; set DATABASE to its name"
     [ -n "${targets[0]}" ] ||
       die plan "$chosen does not say which database it is of; set TARGET_DATABASE to the name that it shall have"
   fi
+  ((${#names[@]} + template1_objects > 0)) || [ "$INTO" = live ] ||
+    die plan "$chosen holds no database to put beside the live ones; set BACKUP_FILE to another one"
   ((${#names[@]} + template1_objects > 0)) || log plan "the dump holds no database to restore, only roles"
 }
 
 plan_one_of_all() {
+  if [ "$INTO" = fresh ]; then
+    [ "$name" != template1 ] || return 0
+    if is_copy "$name"; then
+      log plan "$name: made by a restore itself, left out"
+      return
+    fi
+  fi
   case $name in
     template0) return ;;
     template1)
@@ -46,13 +57,18 @@ plan_one_of_all() {
 }
 
 add_database() { # NAME TARGET CREATED BYTES
+  local target=$2
+  if [ "$INTO" = fresh ] && [ -n "$2" ]; then
+    dated_name "$2" _restored_
+    target=$dated
+  fi
   names+=("$1")
-  targets+=("$2")
+  targets+=("$target")
   made+=("$3")
   planned_bytes=$((planned_bytes + $4))
   dated_name "$2" _restoring_
   fresh+=("$dated")
-  dated_name "$2" _before_restore_
+  dated_name "$target" _before_restore_
   kept+=("$dated")
 }
 
@@ -94,6 +110,7 @@ preflight() {
   check_rights
   check_versions
   check_targets "$list"
+  check_copies
   check_extensions
   check_tablespaces
   check_sessions "$list"
@@ -222,6 +239,7 @@ check_space() {
     need=$(ask_manifest "SELECT coalesce(sum((d->>'bytes')::numeric), $planned_bytes) FROM json_array_elements(:'m'::json->'databases') d
       WHERE d->>'name' = ANY ($list)") || need=$planned_bytes
   fi
+  [ "$INTO" != fresh ] || add_reserve
   free=$(run_psql 2>"$work/df.said" <<'SQL'
 BEGIN;
 CREATE TEMP TABLE df (line text);

@@ -9,7 +9,7 @@ fresh=()
 created_roles=()
 
 swap() {
-  local attempt
+  local attempt since='live since now'
   lock_check
   template1_trial
   if ((${#names[@]} == 0)) && [ ! -s "$work/roles.existing.sql" ]; then
@@ -32,7 +32,8 @@ swap() {
   done
   [ -n "$swapped" ] || swap_failed
   stop_note='the databases were swapped in before'
-  log swap "live since now: $(IFS=,; printf %s "${targets[*]}")"
+  [ "$INTO" = live ] || { stop_note='the new databases were complete before, and stay'; since='complete'; }
+  log swap "$since: $(IFS=,; printf %s "${targets[*]}")"
   template1_content
 }
 
@@ -75,6 +76,7 @@ swap_statements() {
     printf 'ALTER DATABASE %s RESET cdk8s_postgres.restoring;\n' "$identifier"
     rename "${fresh[i]}" "${targets[i]}"
   done
+  [ "$INTO" != fresh ] || stand_in_statements
   printf '%s\n' 'COMMIT;'
 }
 

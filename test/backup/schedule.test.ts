@@ -6,6 +6,7 @@ const rendered = (schedule: Schedule) => {
   const { schedule: fields, timeZone } = find(
     render((chart) => backup(chart, { schedule })),
     'CronJob',
+    'pg-backup',
   )['spec'];
   return `${fields} ${timeZone}`;
 };

@@ -302,7 +302,17 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
   'a CronJob of 53 characters': {
     wrong: (chart) => backup(chart, { name: 'x'.repeat(53) }),
     line: `chart/nightly: \`name\` must be 1 to 52 characters for a CronJob, got "${'x'.repeat(53)}"; choose a shorter name`,
-    right: (chart) => backup(chart, { name: 'x'.repeat(52) }),
+    right: (chart) => backup(chart, { name: 'x'.repeat(48) }),
+  },
+  'a CronJob whose button would have 53 characters': {
+    wrong: (chart) => backup(chart, { name: 'x'.repeat(49) }),
+    line: `chart/nightly: \`name\` must be 1 to 52 characters for a CronJob, got "${'x'.repeat(49)}-now"; choose a shorter name`,
+    right: (chart) => backup(chart, { name: 'x'.repeat(48) }),
+  },
+  'a restore whose button would have 53 characters': {
+    wrong: (chart) => new LogicalRestore(chart, 'restore', { from: backup(chart), name: 'x'.repeat(47) }),
+    line: `chart/restore: \`name\` must be 1 to 52 characters for a CronJob, got "${'x'.repeat(47)}-fresh"; choose a shorter name`,
+    right: (chart) => new LogicalRestore(chart, 'restore', { from: backup(chart), name: 'x'.repeat(46) }),
   },
   'two objects of one name': {
     wrong: (chart) => {

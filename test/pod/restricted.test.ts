@@ -62,8 +62,8 @@ const ALLOWED_VOLUMES = [
 
 describe('Pod Security "restricted", over all objects', () => {
   it('finds the pods of every kind that makes some', () => {
-    expect(pods).toHaveLength(6);
-    expect(containers).toHaveLength(8);
+    expect(pods).toHaveLength(10);
+    expect(containers).toHaveLength(12);
   });
 
   it.each(pods)('%s', (_, pod) => {

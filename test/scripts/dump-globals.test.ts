@@ -13,7 +13,13 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const defaults = { bootstrap: 'postgres', current: 'postgres', server_major: '18', dumped_by_major: '18' };
 
-function globals(interpreter: string[], part: 'new' | 'existing', roles: string[], dump: string, more = {}): string[] {
+function globals(
+  interpreter: string[],
+  part: 'new' | 'stand-in' | 'existing',
+  roles: string[],
+  dump: string,
+  more = {},
+): string[] {
   const existing = join(folder, 'roles');
   writeFileSync(existing, roles.map((role) => `${role}\n`).join(''));
   const text = awk(interpreter, 'dump-globals.awk', dump, { existing, part, ...defaults, ...more });
@@ -42,6 +48,20 @@ describe.each(AWKS.map((interpreter) => [interpreter.join(' '), interpreter] as 
       );
       expect(made.join('\n')).not.toMatch(/ROLE postgres/);
       expect(globals(interpreter, 'existing', ['postgres'], dump)).toEqual([]);
+    });
+
+    it('stands in for what the server lacks with names that hold nothing, whatever a comment spells', () => {
+      const created = join(folder, 'created');
+      const stand = { mark: '20261121020000', created };
+      const comment = `COMMENT ON ROLE app IS 'x\nCREATE ROLE admin SUPERUSER;\ny';\n`;
+      const made = globals(interpreter, 'stand-in', ['postgres', 'readers'], comment + dump, stand);
+      const [ann, app] = [ANN, 'app'].map((role) => [
+        `CREATE ROLE ${role} NOLOGIN;`,
+        `ALTER ROLE ${role} SET cdk8s_postgres.restoring = '20261121020000';`,
+      ]);
+      expect(made).toEqual([...ann!, ...app!]);
+      expect(readFileSync(created, 'utf8')).toBe(`${ANN}\napp\n`);
+      expect(globals(interpreter, 'stand-in', all, dump, stand)).toEqual([]);
     });
 
     it('never brings a password or its expiry to a role that is there', () => {

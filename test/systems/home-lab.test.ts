@@ -1,5 +1,6 @@
 import { App, Testing } from 'cdk8s';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { Schedule } from '../../lib';
 import { manifestSerializer } from '../../lib/testing';
 import { HomeLab } from '../../systems/home-lab';
 import { find, type Manifest } from '../helpers/render';
@@ -12,9 +13,11 @@ beforeAll(() => {
 });
 
 const get = (kind: string, name?: string) => find(objects, kind, name);
+const BUTTONS = { 'postgres-backup-now': 'backup', 'postgres-restore-fresh': 'restore' };
 const podOf = (object: Manifest): Manifest =>
   (object.kind === 'CronJob' ? object.spec.jobTemplate.spec : object.spec).template.spec;
-const pods = () => ['StatefulSet', 'CronJob', 'Job'].map((kind) => podOf(get(kind)));
+const pods = () =>
+  objects.filter((object) => ['StatefulSet', 'CronJob', 'Job'].includes(object.kind)).map((object) => podOf(object));
 const env = (container: Manifest): Record<string, unknown> =>
   Object.fromEntries(container.env.map((e: Manifest) => [e.name, e.value ?? e.valueFrom]));
 const labels = { 'app.kubernetes.io/name': 'postgres', 'app.kubernetes.io/part-of': 'home-lab' };
@@ -46,7 +49,9 @@ describe('home-lab', () => {
     const selector = Object.entries(get('Service').spec.selector);
     const matches = (template: Manifest) => selector.every(([key, value]) => template.metadata.labels[key] === value);
     expect(matches(get('StatefulSet').spec.template)).toBe(true);
-    expect(matches(get('CronJob').spec.jobTemplate.spec.template)).toBe(false);
+    for (const { spec } of objects.filter((object) => object.kind === 'CronJob')) {
+      expect(matches(spec.jobTemplate.spec.template)).toBe(false);
+    }
     expect(matches(get('Job').spec.template)).toBe(false);
     expect(get('StatefulSet').spec.selector.matchLabels).toEqual(get('Service').spec.selector);
   });
@@ -100,8 +105,9 @@ describe('home-lab', () => {
   });
 
   it('HL-7: CronJob postgres-backup at 02:00 UTC', () => {
-    const cron = get('CronJob');
-    expect(cron.metadata).toMatchObject({ name: 'postgres-backup', namespace: 'data' });
+    const cron = get('CronJob', 'postgres-backup');
+    expect(cron.metadata).toMatchObject({ namespace: 'data' });
+    expect(cron.spec).not.toHaveProperty('suspend');
     expect(cron.spec).toMatchObject({ schedule: '0 2 * * *', timeZone: 'Etc/UTC', concurrencyPolicy: 'Forbid' });
     expect(cron.spec.jobTemplate.spec).toMatchObject({ backoffLimit: 3, ttlSecondsAfterFinished: 86400 });
     expect(podOf(cron).restartPolicy).toBe('OnFailure');
@@ -111,9 +117,9 @@ describe('home-lab', () => {
   });
 
   it('HL-8, HL-9: dumps go to /backup as gzip, the newest 7 stay', () => {
-    const [dump] = podOf(get('CronJob')).containers;
+    const [dump] = podOf(get('CronJob', 'postgres-backup')).containers;
     expect(dump.volumeMounts).toContainEqual({ name: 'backup', mountPath: '/backup' });
-    expect(podOf(get('CronJob')).volumes).toContainEqual({
+    expect(podOf(get('CronJob', 'postgres-backup')).volumes).toContainEqual({
       name: 'backup',
       persistentVolumeClaim: { claimName: 'postgres-backup' },
     });
@@ -149,6 +155,65 @@ describe('home-lab', () => {
     const text = JSON.stringify(objects.filter((object) => object.kind !== 'ConfigMap'));
     expect(objects.map((object) => object.kind)).not.toContain('Secret');
     expect(text.match(/"name":"(PGPASSWORD|POSTGRES_PASSWORD)","value":/g)).toBeNull();
-    expect(text.match(/"name":"(PGPASSWORD|POSTGRES_PASSWORD)","valueFrom":/g)).toHaveLength(3);
+    expect(text.match(/"name":"(PGPASSWORD|POSTGRES_PASSWORD)","valueFrom":/g)).toHaveLength(5);
+  });
+
+  describe('buttons', () => {
+    it('are suspended CronJobs with a schedule that is valid and as rare as can be', () => {
+      const suspended = objects.filter((object) => object.kind === 'CronJob' && object.spec.suspend);
+      expect(suspended.map((object) => object.metadata.name).sort()).toEqual(Object.keys(BUTTONS));
+      for (const { metadata, spec } of suspended) {
+        expect(metadata.namespace).toBe('data');
+        expect(spec.schedule).toBe('0 0 29 2 *');
+        expect(Schedule.cron(spec.schedule)._render().schedule).toBe(spec.schedule);
+        expect(spec.suspend).toBe(true);
+        // Resumed by mistake, it does not catch up on what it has missed.
+        expect(spec.startingDeadlineSeconds).toBe(30);
+        // One suspended CronJob would make Argo CD call the whole application suspended.
+        expect(metadata.annotations).toEqual({ 'argocd.argoproj.io/ignore-healthcheck': 'true' });
+      }
+    });
+
+    it.each(Object.entries(BUTTONS))('%s is labelled as %s, and runs as 999 without root', (name, component) => {
+      const cron = get('CronJob', name);
+      for (const { labels: found } of [cron.metadata, cron.spec.jobTemplate.metadata]) {
+        expect(found).toMatchObject({ ...labels, 'app.kubernetes.io/component': component });
+      }
+      expect(podOf(cron).securityContext).toMatchObject({ runAsUser: 999, runAsGroup: 999, runAsNonRoot: true });
+    });
+
+    it('HL-10: backup now is the scheduled dump, with its name, scripts and retention', () => {
+      const now = get('CronJob', 'postgres-backup-now');
+      expect(now.spec.jobTemplate).toEqual(get('CronJob', 'postgres-backup').spec.jobTemplate);
+      expect(podOf(now).containers[0].volumeMounts).toEqual([
+        { name: 'backup', mountPath: '/backup' },
+        { name: 'scripts', mountPath: '/scripts', readOnly: true },
+        { name: 'tmp', mountPath: '/tmp' },
+      ]);
+    });
+
+    it('restore into fresh databases is the restore of ops/, beside instead of over, and cannot write to the backups', () => {
+      const fresh = get('CronJob', 'postgres-restore-fresh').spec.jobTemplate.spec;
+      const restore = get('Job').spec;
+      const { INTO, ...same } = env(fresh.template.spec.containers[0]);
+      const { SESSIONS: _, ...others } = env(restore.template.spec.containers[0]);
+      expect(INTO).toBe('fresh');
+      expect(same).toEqual(others);
+      const withoutEnv = (spec: Manifest) => ({
+        ...spec,
+        template: {
+          ...spec.template,
+          spec: { ...spec.template.spec, containers: [{ ...spec.template.spec.containers[0], env: [] }] },
+        },
+      });
+      expect(withoutEnv(fresh)).toEqual(withoutEnv(restore));
+      expect(fresh).toMatchObject({ backoffLimit: 0, activeDeadlineSeconds: 43200, ttlSecondsAfterFinished: 604800 });
+      expect(fresh.template.spec.restartPolicy).toBe('Never');
+      expect(fresh.template.spec.containers[0].volumeMounts).toContainEqual({
+        name: 'backup',
+        mountPath: '/backup',
+        readOnly: true,
+      });
+    });
   });
 });
