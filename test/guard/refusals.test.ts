@@ -6,11 +6,14 @@ import {
   Credentials,
   LogicalBackup,
   LogicalRestore,
+  PostgresEndpoint,
+  type PostgresEndpointProps,
   PostgresImage,
   type PostgresProps,
   Retention,
   Schedule,
   Storage,
+  Tls,
 } from '../../lib';
 import { backup, refusal, render, server, volume } from '../helpers/render';
 
@@ -22,6 +25,21 @@ const withServer =
 const withImage = (image: PostgresImage): Build => withServer({ image });
 const gibibyte = { size: Size.gibibytes(1) };
 const digest = `sha256:${'0a'.repeat(32)}`;
+
+const BITNAMI = PostgresImage.bitnami('17.6.0-debian-12-r4');
+const endpoint = (scope: Chart, props: Partial<PostgresEndpointProps> = {}): PostgresEndpoint =>
+  PostgresEndpoint.fromService(scope, 'theirs', {
+    host: 'pg',
+    credentials: Credentials.fromSecret('pg', { passwordKey: 'postgres-password' }),
+    image: BITNAMI,
+    ...props,
+  });
+/** A backup of a server that someone else deployed. */
+const foreign =
+  (props: Partial<PostgresEndpointProps>): Build =>
+  (chart) =>
+    backup(chart, { of: endpoint(chart, props) });
+const hosted = (host: string): Build => foreign({ host });
 
 /** A container's mounts, changed behind the library's back. */
 const mounted =
@@ -35,6 +53,22 @@ const patched =
   (path: string, value: unknown): Build =>
   (chart) =>
     ApiObject.of(server(chart).node.findChild('stateful-set')).addJsonPatch(JsonPatch.add(path, value));
+
+const patchedBackup =
+  (uid: number): Build =>
+  (chart) =>
+    ApiObject.of(backup(chart).node.findChild('cron-job')).addJsonPatch(
+      JsonPatch.replace('/spec/jobTemplate/spec/template/spec/containers/0/securityContext/runAsUser', uid),
+    );
+/** Of a server of ours and of an endpoint, to one volume. */
+const twoBackups =
+  (image: PostgresImage): Build =>
+  (chart) => {
+    const to = volume(chart);
+    backup(chart, { to });
+    const props = { of: endpoint(chart, { image }), to, name: 'other' };
+    new LogicalBackup(chart, 'other', { ...props, schedule: Schedule.daily('03:00') });
+  };
 
 /** Wrong input, the whole line that it gets, and input beside it that is right. */
 const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
@@ -218,11 +252,11 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
     right: withImage(PostgresImage.official('18.1', { digest })),
   },
   latest: {
-    wrong: withImage(PostgresImage.custom({ reference: 'bitnami/postgresql:latest', major: 18, uid: 1001 })),
-    line: 'chart/server: `reference` must not be a tag that moves by itself, got "bitnami/postgresql:latest"; name a minor release in the tag, give a digest ("@sha256:…"), or pass `allowFloatingTag: true`',
+    wrong: withImage(PostgresImage.custom({ reference: 'example.com/pg:latest', major: 18, uid: 1001 })),
+    line: 'chart/server: `reference` must not be a tag that moves by itself, got "example.com/pg:latest"; name a minor release in the tag, give a digest ("@sha256:…"), or pass `allowFloatingTag: true`',
     right: withImage(
       PostgresImage.custom({
-        reference: 'bitnami/postgresql:latest',
+        reference: 'example.com/pg:latest',
         major: 18,
         uid: 1001,
         allowFloatingTag: true,
@@ -516,6 +550,176 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
     wrong: (chart) => new LogicalRestore(chart, 'restore', { from: backup(chart), file: '../etc/passwd' }),
     line: 'chart/restore: `file` must be a file name on the backup volume, got "../etc/passwd"; write for example "postgres-backup-2026-11-21-020000.sql.gz"',
     right: (chart) => new LogicalRestore(chart, 'restore', { from: backup(chart), file: 'old.sql.gz' }),
+  },
+  'a URL for a host': {
+    wrong: hosted('postgres://postgres:hunter2@pg/db'),
+    line: 'chart/theirs: `host` must be a name or an address alone, no URL, got nothing that can be shown; write for example "pg" or "pg.data.svc"',
+    right: hosted('pg'),
+  },
+  'a host with a port': {
+    wrong: hosted('pg:5433'),
+    line: 'chart/theirs: `host` must stand without a port, got "pg:5433"; write `host: "pg", port: 5433`',
+    right: foreign({ host: 'pg', port: 5433 }),
+  },
+  'an address with a port': {
+    wrong: hosted('[fd00::1]:5433'),
+    line: 'chart/theirs: `host` must stand without a port, got "[fd00::1]:5433"; write `host: "fd00::1", port: 5433`',
+    right: foreign({ host: 'fd00::1', port: 5433, tls: Tls.require() }),
+  },
+  'the pod itself for a host': {
+    wrong: hosted('localhost'),
+    line: 'chart/theirs: `host` must be another machine: every pod is its own "localhost", got "localhost"; write for example "pg" or "pg.data.svc"',
+    right: hosted('pg.data.svc.cluster.local'),
+  },
+  'a host that no DNS knows': {
+    wrong: hosted('Pg_1'),
+    line: 'chart/theirs: `host` must be one DNS name in lower-case letters, or an address, got "Pg_1"; write for example "pg" or "pg.data.svc"',
+    right: hosted('pg-1'),
+  },
+  'a list of hosts': {
+    wrong: hosted('pg-0,pg-1'),
+    line: 'chart/theirs: `host` must be one DNS name in lower-case letters, or an address, got "pg-0,pg-1"; write for example "pg" or "pg.data.svc"',
+    right: hosted('pg-0'),
+  },
+  'an address with a mistake': {
+    wrong: foreign({ host: '10.0.0.300', tls: Tls.require() }),
+    line: 'chart/theirs: `host` must be one DNS name in lower-case letters, or an address, got "10.0.0.300"; write for example "pg" or "pg.data.svc"',
+    right: foreign({ host: '10.0.0.30', tls: Tls.require() }),
+  },
+  'a host outside the cluster and not a word about TLS': {
+    wrong: hosted('db.example.com'),
+    line: 'chart/theirs: `tls` must be given for a host that is no Service of the cluster, got "db.example.com"; write for example `Tls.verifyFull({ ca: { secret: "pg-tls" } })`, or "name.namespace.svc" for a Service',
+    right: foreign({ host: 'db.example.com', tls: Tls.verifyFull() }),
+  },
+  'a host that could be outside the cluster': {
+    wrong: hosted('pg.data'),
+    line: 'chart/theirs: `tls` must be given for a host that is no Service of the cluster, got "pg.data"; write for example `Tls.verifyFull({ ca: { secret: "pg-tls" } })`, or "name.namespace.svc" for a Service',
+    right: hosted('pg.data.svc'),
+  },
+  'a port that does not exist': {
+    wrong: foreign({ port: 70_000 }),
+    line: 'chart/theirs: `port` must be 1 to 65535, got 70000; leave it out for 5432',
+    right: foreign({ port: 6432 }),
+  },
+  'a uid that does not fit the image of an endpoint': {
+    wrong: foreign({ uid: 999 }),
+    line: 'chart/theirs: `uid` must be the one that bitnamilegacy/postgresql:17.6.0-debian-12-r4 runs as, 1001, got 999; leave it out',
+    right: foreign({ uid: 1001 }),
+  },
+  'a uid that does not fit a custom image': {
+    wrong: foreign({
+      image: PostgresImage.custom({ reference: 'bitnamilegacy/postgresql:17.6.0-debian-12-r4', major: 17, uid: 999 }),
+    }),
+    line: 'chart/theirs: `uid` must be the one that bitnamilegacy/postgresql:17.6.0-debian-12-r4 runs as, 1001, got 999; write 1001',
+    right: foreign({
+      image: PostgresImage.custom({ reference: 'bitnamilegacy/postgresql:17.6.0-debian-12-r4', major: 17, uid: 1001 }),
+    }),
+  },
+  'a uid that is patched into a server': {
+    wrong: patched('/spec/template/spec/containers/0/securityContext/runAsUser', 1001),
+    line: 'chart/server/stateful-set: `runAsUser` of container "postgres" must be the uid that postgres:18.1-trixie runs as, 999, got 1001; remove the patch',
+    right: patched('/spec/template/spec/containers/0/securityContext/runAsUser', 999),
+  },
+  'a uid that is patched into a backup': {
+    wrong: patchedBackup(1001),
+    line: 'chart/nightly/cron-job: `runAsUser` of container "dump" must be the uid that postgres:18.1-trixie runs as, 999, got 1001; remove the patch',
+    right: patchedBackup(999),
+  },
+  'two users on one backup volume': {
+    wrong: twoBackups(BITNAMI),
+    line: 'chart/other/cron-job: `to` must be a volume that one user writes to, got uid 1001 on ns/pg-backup, which chart/nightly/cron-job writes to as uid 999; make a `BackupVolume` for each',
+    right: twoBackups(PostgresImage.official('17.6', { suite: 'trixie' })),
+  },
+  'a password in plain text for an endpoint': {
+    wrong: foreign({ credentials: 'hunter2' as unknown as Credentials }),
+    line: 'chart/theirs: `credentials` must refer to a Secret, got nothing that can be shown; write `Credentials.fromSecret("name-of-secret", { passwordKey: "key" })`',
+    right: foreign({}),
+  },
+  'a mode of TLS as text': {
+    wrong: foreign({ tls: 'require' as unknown as Tls }),
+    line: 'chart/theirs: `tls` must be one of the modes of `Tls`, got "require"; write for example `Tls.require()`',
+    right: foreign({ tls: Tls.require() }),
+  },
+  'public authorities for an old client': {
+    wrong: foreign({
+      image: PostgresImage.custom({ reference: 'example.com/pg:15.1', major: 15, uid: 999 }),
+      tls: Tls.verifyFull(),
+    }),
+    line: 'chart/theirs: `tls` must name a `ca`: clients before PostgreSQL 16 do not know the public authorities, got "a client of PostgreSQL 15"; write for example `Tls.verifyFull({ ca: { secret: "pg-tls" } })`',
+    right: foreign({
+      image: PostgresImage.custom({ reference: 'example.com/pg:16.1', major: 16, uid: 999 }),
+      tls: Tls.verifyFull(),
+    }),
+  },
+  'public authorities for an image that has none': {
+    wrong: foreign({ image: PostgresImage.official('18.1', { suite: 'trixie' }), tls: Tls.verifyFull() }),
+    line: 'chart/theirs: `tls` must name a `ca`: the image has no certificates of public authorities, got "postgres:18.1-trixie"; write for example `Tls.verifyFull({ ca: { secret: "pg-tls" } })`',
+    right: foreign({ tls: Tls.verifyFull() }),
+  },
+  'an authority that is not named': {
+    wrong: foreign({ tls: Tls.verifyCa({} as { ca: { secret: string } }) }),
+    line: 'chart/theirs: `tls.ca` must name a certificate, got nothing; write for example `Tls.verifyCa({ ca: { secret: "pg-tls" } })`',
+    right: foreign({ tls: Tls.verifyCa({ ca: { secret: 'pg-tls' } }) }),
+  },
+  'an authority in two places': {
+    wrong: foreign({ tls: Tls.verifyCa({ ca: { secret: 'x', configMap: 'y' } as { secret: string } }) }),
+    line: 'chart/theirs: `tls.ca` must name a Secret or a ConfigMap, got "x and y"; write for example `{ secret: "pg-tls" }`',
+    right: foreign({ tls: Tls.verifyCa({ ca: { configMap: 'y' } }) }),
+  },
+  'a certificate where its key belongs': {
+    wrong: foreign({ tls: Tls.verifyCa({ ca: { secret: 'x', key: '-----BEGIN CERTIFICATE-----' } }) }),
+    line: 'chart/theirs: `tls.ca.key` must be a key of a Secret or ConfigMap (letters, digits, "-", "_", "."), got "a certificate"; write for example "ca.crt"',
+    right: foreign({ tls: Tls.verifyCa({ ca: { secret: 'x', key: 'root.pem' } }) }),
+  },
+  'a client certificate in no Secret': {
+    wrong: foreign({ tls: Tls.require({ clientCertificate: { secret: 'Client' } }) }),
+    line: 'chart/theirs: `tls.clientCertificate.secret` must be lower-case letters, digits and "-", with single dots between, beginning and ending with a letter or digit, for a Secret, got "Client"; write for example "client"',
+    right: foreign({ tls: Tls.require({ clientCertificate: { secret: 'client' } }) }),
+  },
+  'Bitnami’s latest': {
+    wrong: foreign({ image: PostgresImage.bitnami('latest', { major: 18 }) }),
+    line: 'chart/theirs: `tag` must not be one that moves by itself, got "latest"; give its `digest` (`docker buildx imagetools inspect`), or pass `allowFloatingTag: true`',
+    right: foreign({ image: PostgresImage.bitnami('latest', { major: 18, digest }) }),
+  },
+  'a tag of Bitnami without a revision': {
+    wrong: foreign({ image: PostgresImage.bitnami('17.6.0') }),
+    line: 'chart/theirs: `tag` must not be one that moves by itself, got "17.6.0"; give its `digest` (`docker buildx imagetools inspect`), or pass `allowFloatingTag: true`',
+    right: foreign({ image: PostgresImage.bitnami('17.6.0', { allowFloatingTag: true }) }),
+  },
+  'Bitnami’s latest of whatever release': {
+    wrong: foreign({ image: PostgresImage.bitnami('latest', { digest }) }),
+    line: 'chart/theirs: `major` must be given, a release from 13 on, since the tag latest does not say it, got nothing; write what `SHOW server_version` says, for example 18',
+    right: foreign({ image: PostgresImage.bitnami('latest', { digest, major: 18 }) }),
+  },
+  'another release than the tag’s': {
+    wrong: foreign({ image: PostgresImage.bitnami('17.6.0-debian-12-r4', { major: 18 }) }),
+    line: 'chart/theirs: `major` must be the one of the tag 17.6.0-debian-12-r4, got 18; leave it out',
+    right: foreign({ image: PostgresImage.bitnami('17.6.0-debian-12-r4', { major: 17 }) }),
+  },
+  'a whole reference for a tag': {
+    wrong: foreign({ image: PostgresImage.bitnami('bitnami/postgresql:17') }),
+    line: 'chart/theirs: `tag` must be a tag of Bitnami\'s image, got "bitnami/postgresql:17"; write for example "17.6.0-debian-12-r4" or "latest"',
+    right: foreign({ image: PostgresImage.bitnami('17', { digest, repository: 'registry.example.com/mirror/pg' }) }),
+  },
+  'a server of ours from Bitnami’s image': {
+    wrong: withImage(BITNAMI),
+    line: 'chart/server: `image` must start and lie like the official one, got "bitnamilegacy/postgresql:17.6.0-debian-12-r4"; write `PostgresImage.official("18.1", { suite: "trixie" })`; a server of that image is a `PostgresEndpoint`',
+    right: foreign({ image: BITNAMI }),
+  },
+  'zstd in an image without it': {
+    wrong: (chart) => backup(chart, { of: endpoint(chart), compression: Compression.zstd() }),
+    line: 'chart/nightly: `compression` must be one that bitnamilegacy/postgresql:17.6.0-debian-12-r4 has a program for, got "zstd"; write `Compression.gzip()`, or give the server an official image',
+    right: (chart) => backup(chart, { of: endpoint(chart), compression: Compression.gzip() }),
+  },
+  'an endpoint in another namespace than its Secret’s user': {
+    wrong: (chart) => backup(chart, { of: endpoint(new Chart(chart.node.root, 'other', { namespace: 'elsewhere' })) }),
+    line: 'chart/nightly: `server` must be in this chart\'s namespace, ns, got "elsewhere"; make the endpoint here, with the Secret, and "pg.elsewhere.svc" as its `host`',
+    right: hosted('pg.elsewhere.svc'),
+  },
+  'backups on the data of an endpoint': {
+    wrong: foreign({ dataClaim: 'pg-backup' }),
+    line: 'chart/nightly: `to` must be another claim than the server\'s data: a full or lost volume would take both, got "pg-backup"; make a `BackupVolume` with a name of its own',
+    right: foreign({ dataClaim: 'data-pg-0' }),
   },
 };
 

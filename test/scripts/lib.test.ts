@@ -271,7 +271,42 @@ describe('connecting', () => {
       /has no database postgres; set PGDATABASE/,
     ],
     ['no such role', `${where} FATAL:  role "postgres" does not exist`, /has no user postgres; correct PGUSER/],
-    ['no TLS', `${where} server does not support SSL, but SSL was required`, /no TLS connection .*; check PGSSLMODE/],
+    [
+      'no TLS',
+      `${where} server does not support SSL, but SSL was required`,
+      /has no TLS, and PGSSLMODE= wants it; switch/,
+    ],
+    [
+      'TLS only',
+      `${where} FATAL:  no pg_hba.conf entry for host "10.0.0.2", user "postgres", database "postgres", no encryption`,
+      /from this pod without TLS; set PGSSLMODE/,
+    ],
+    [
+      'no line in pg_hba.conf, with TLS or without',
+      `${where} FATAL:  no pg_hba.conf entry for host "10.0.0.2", SSL encryption ${where} FATAL:  no pg_hba.conf entry for host "10.0.0.2", no encryption`,
+      /in from this pod; add a line/,
+    ],
+    [
+      'another authority',
+      `${where} SSL error: certificate verify failed`,
+      /not signed by the authority in `tls.ca`, or has expired; /,
+    ],
+    [
+      'another name',
+      `${where} server certificate for "a" (and 1 other name) does not match host name "db.data.svc"`,
+      /is for another name than db.data.svc .*; give the endpoint a `host`/,
+    ],
+    [
+      'no such authority',
+      'root certificate file "/tls/ca/ca.crt" does not exist Either provide the file, use the system trusted roots',
+      /certificate of the authority cannot be read .*; the key that `tls.ca` names/,
+    ],
+    [
+      'no certificate',
+      `${where} FATAL:  connection requires a valid client certificate`,
+      /does not accept this client.s certificate .*; set `clientCertificate` of `tls` .* with postgres as its common name/,
+    ],
+    ['another error of TLS', `${where} SSL error: internal error`, /no TLS connection .*; check PGSSLMODE/],
     [
       'too few rights',
       'ERROR:  permission denied for function pg_control_system',

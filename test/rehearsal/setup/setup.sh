@@ -5,10 +5,10 @@
 set -Eeuo pipefail
 
 # runc executes the pods, fuse and python3-fusepy make the root-squashed export, libfaketime the clock, the keyring lets
-# apt take the images' packages from other suites; shellcheck is for the lint and the tests of the scripts, which run on
-# every awk that an image may have.
+# apt take the images' packages from other suites, openssl makes certificates for servers with TLS; shellcheck is for the
+# lint and the tests of the scripts, which run on every awk that an image may have.
 PACKAGES=(runc util-linux iproute2 mount e2fsprogs fuse python3 python3-fusepy libfaketime debian-archive-keyring
-  xz-utils zstd gzip mawk gawk busybox shellcheck)
+  openssl xz-utils zstd gzip mawk gawk busybox shellcheck)
 
 _fail() {
   echo "rehearsal: error: $*" >&2
