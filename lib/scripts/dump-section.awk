@@ -4,6 +4,7 @@
 #                        An empty first field is the database of a pg_dump file, which does not say which one it is.
 #   -v server_major=17   the server that the script is for
 #   -v mark=TEXT         marks each new database right behind its CREATE DATABASE, so that a run that dies can be told
+#   -v beside=1          the live databases go on: no subscriptions, which would share their slot on the publisher with them
 #   -v stay=1            psql is connected to the one database that is wanted: no \connect, no CREATE DATABASE
 #
 # A statement belongs to the database that it names (CREATE DATABASE, ALTER DATABASE, GRANT … ON DATABASE, …), any other to
@@ -55,6 +56,7 @@ function on_piece(text, ends) {
     if (text ~ /^CREATE /) creating = 1
     # What --clean puts first would fail: the new database is empty.
     skipping = !held && !creating && text ~ /^(DROP |ALTER .* DROP [A-Z]|SELECT pg_catalog\.lo_unlink)/
+    if (beside && text ~ /^(CREATE|ALTER|COMMENT ON) SUBSCRIPTION /) skipping = 1
     # Large objects come in a transaction of their own, which would end the one that psql is in.
     if (stay && text ~ /^(BEGIN|COMMIT);$/) skipping = 1
     passing = !held && !skipping

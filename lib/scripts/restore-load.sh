@@ -137,8 +137,10 @@ escaped() {
 }
 
 load_once() {
+  local beside=''
+  [ "$INTO" = live ] || beside=1
   "${unpack[@]}" <"$file" 2>"$work/load.unpack" |
-    awk -v mark="$stamp" -v map="$work/map" -v server_major="$server_major" -f "$here/dump-lexer.awk" -f "$here/dump-section.awk" |
+    awk -v mark="$stamp" -v beside="$beside" -v map="$work/map" -v server_major="$server_major" -f "$here/dump-lexer.awk" -f "$here/dump-section.awk" |
     psql -X -w -q -v ON_ERROR_STOP=1 -o /dev/null 2>"$work/load.said" ||
     { printf '%s\n' "${PIPESTATUS[*]}" >"$work/load.status"; return 1; }
 }

@@ -4,9 +4,8 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import { claimOf } from './cluster';
 import { CLAIM, HomeLabOnCluster, NAMESPACE, PASSWORD } from './home-lab';
 import { getItems, kubectl, tryKubectl } from './kubectl';
-import { isOlder, jobOf } from './older-servers';
+import { press } from './press';
 import { say } from './progress';
-import { find } from './render';
 import { Client, waitJob } from './server';
 import { steps } from './steps';
 import { Writer } from './writer';
@@ -81,14 +80,11 @@ step('the Service finds the server and no pod of a Job', async () => {
   expect(pods).toEqual(['postgres-postgresql-0']);
 });
 
-step('a dump is made by the CronJob and lies on the backup volume with its manifest', async () => {
+step('HL-10: create job --from=cronjob/postgres-backup: a dump with its manifest is on the volume', async () => {
   await lab.loadData();
   backupTest = await lab.content('backup_test');
-  await runDump('manual-backup');
-  const files = (await client!.exec(['ls', '-A', '/backup']))
-    .trimEnd()
-    .split('\n')
-    .filter((file) => !file.startsWith('.'));
+  logs.push(await press(lab, 'postgres-backup', 'manual-backup'));
+  const files = await dumps();
   const dump = /^postgres-backup-\d{4}-\d\d-\d\d-\d{6}\.sql\.gz$/;
   expect(files.length).toBe(2);
   expect(files[0]).toMatch(dump);
@@ -102,6 +98,35 @@ step('a dump is made by the CronJob and lies on the backup volume with its manif
       { name: 'public.transactions', rows: 5 },
     ]),
   );
+});
+
+step('the button for a dump makes one, too', async () => {
+  const before = await dumps();
+  logs.push(await press(lab, 'postgres-backup-now', 'pressed'));
+  expect((await dumps()).length).toBe(before.length + 2);
+});
+
+step('the button for a restore puts databases beside the live ones, and says how to drop them', async () => {
+  const log = await press(lab, 'postgres-restore-fresh', 'look');
+  logs.push(log);
+  const names = async () => (await lab.server.psql('SELECT datname FROM pg_database ORDER BY 1')).split('\n');
+  const copy = (await names()).find((name) => /^backup_test_restored_\d{14}$/.test(name))!;
+  expect((await lab.content(copy)).replaceAll(copy, 'backup_test')).toBe(backupTest);
+  expect(await lab.content('backup_test')).toBe(backupTest);
+  const commands = / when nobody needs it any more: (.*;)$/.exec(log.trimEnd().split('\n').at(-1)!)![1]!;
+  for (const command of commands.split(/(?<=;) (?=DROP )/)) await lab.server.psql(command);
+  expect((await names()).filter((name) => name.includes('_restored_'))).toEqual([]);
+});
+
+step('a button never runs by itself', async () => {
+  type CronJob = { metadata: { name: string }; spec: { suspend?: boolean }; status: { lastScheduleTime?: string } };
+  const all = await getItems<CronJob>(['cronjobs', '-n', NAMESPACE]);
+  const suspended = all.filter(({ spec }) => spec.suspend);
+  expect(suspended.map(({ metadata }) => metadata.name).sort()).toEqual([
+    'postgres-backup-now',
+    'postgres-restore-fresh',
+  ]);
+  expect(suspended.filter(({ status }) => status.lastScheduleTime)).toEqual([]);
 });
 
 step('kubectl apply refuses the operations', async () => {
@@ -148,19 +173,14 @@ step('the password is in no log and in nothing that was rendered', async () => {
     await lab.server.logs(),
     ...rendered.map((f) => fs.readFileSync(path.join(lab.folder, f), 'utf8')),
   ];
-  expect(logs.length).toBe(4);
+  expect(logs.length).toBe(6);
   expect(texts.filter((text) => text.includes(PASSWORD))).toEqual([]);
 });
 
-/** As HL-10 has it; older servers know no CronJob that kubectl knows, there its template is run. */
-async function runDump(name: string): Promise<void> {
-  const cronJob = find(lab.rendered, 'CronJob', 'postgres-backup');
-  if (isOlder(lab.cluster.version, '1.21')) {
-    await kubectl(['create', '-f', '-'], JSON.stringify(jobOf(cronJob, name)));
-  } else {
-    await kubectl(['create', 'job', '--from=cronjob/postgres-backup', name, '-n', NAMESPACE]);
-  }
-  logs.push(await waitJob(NAMESPACE, name));
+/** Data files and manifests on the backup volume, sorted by name. */
+async function dumps(): Promise<string[]> {
+  const files = (await client!.exec(['ls', '-A', '/backup'])).trimEnd().split('\n');
+  return files.filter((file) => !file.startsWith('.'));
 }
 
 /** @param variables of the Job's environment, set by kubectl: the form that the README shows */

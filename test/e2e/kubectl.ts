@@ -6,10 +6,14 @@ export interface Result {
   readonly stderr: string;
 }
 
-/** Runs kubectl, which finds its cluster by $KUBECONFIG as always, whatever it ends with. */
-export function tryKubectl(args: readonly string[], input?: string): Promise<Result> {
+/**
+ * Runs kubectl, which finds its cluster by $KUBECONFIG as always, whatever it ends with.
+ *
+ * @param program another kubectl than the one on the PATH
+ */
+export function tryKubectl(args: readonly string[], input?: string, program = 'kubectl'): Promise<Result> {
   return new Promise((resolve, reject) => {
-    const child = execFile('kubectl', args, { maxBuffer: 2 ** 28 }, (error, stdout, stderr) => {
+    const child = execFile(program, args, { maxBuffer: 2 ** 28 }, (error, stdout, stderr) => {
       if (error && typeof error.code !== 'number') {
         reject(new Error(`kubectl could not be run (${error.message}); install it and put it on the PATH`));
         return;
@@ -23,8 +27,8 @@ export function tryKubectl(args: readonly string[], input?: string): Promise<Res
 }
 
 /** @returns stdout */
-export async function kubectl(args: readonly string[], input?: string): Promise<string> {
-  const { status, stdout, stderr } = await tryKubectl(args, input);
+export async function kubectl(args: readonly string[], input?: string, program?: string): Promise<string> {
+  const { status, stdout, stderr } = await tryKubectl(args, input, program);
   if (status !== 0) throw new Error(`kubectl ${args.join(' ')} ended with ${status}\n${stderr}${stdout.slice(-2000)}`);
   return stdout;
 }

@@ -24,6 +24,8 @@ interface Newer {
   readonly path?: string;
   /** The first version of Kubernetes that has it without a feature gate. */
   readonly since: string;
+  /** Of a kind: the version of its API that older servers have it in, with the same fields. */
+  readonly before?: string;
 }
 
 /**
@@ -33,15 +35,16 @@ interface Newer {
  * @see https://kubernetes.io/docs/reference/command-line-tools-reference/feature-gates/
  */
 export const NEWER: readonly Newer[] = [
-  { apiVersion: 'batch/v1', kind: 'CronJob', since: '1.21' },
+  { apiVersion: 'batch/v1', kind: 'CronJob', since: '1.21', before: 'batch/v1beta1' },
   { apiVersion: 'batch/v1', kind: 'CronJob', path: 'spec.timeZone', since: '1.25' },
+  { apiVersion: 'batch/v1', kind: 'CronJob', path: 'spec.jobTemplate.spec.ttlSecondsAfterFinished', since: '1.21' },
   { apiVersion: 'batch/v1', kind: 'Job', path: 'spec.ttlSecondsAfterFinished', since: '1.21' },
   { apiVersion: 'apps/v1', kind: 'StatefulSet', path: 'spec.persistentVolumeClaimRetentionPolicy', since: '1.27' },
 ];
 
 export interface Fitted {
   readonly objects: readonly Manifest[];
-  /** One line for each thing that was left out; none on a current server. */
+  /** One line for each thing that was left out or put otherwise; none on a current server. */
   readonly stripped: readonly string[];
 }
 
@@ -56,12 +59,16 @@ export function fitTo(version: ServerVersion, objects: readonly Manifest[], newe
       stripped.push(`${object.kind} ${name}: ${what}, known since ${since}; the server is ${shown(version)}`);
     };
     const whole = mine.find(({ path }) => path === undefined);
-    if (whole) {
+    if (whole && !whole.before) {
       told(whole, `all of it, ${object.apiVersion}`);
       return [];
     }
     let fitted = object;
-    for (const field of mine) {
+    if (whole?.before) {
+      told(whole, `${object.apiVersion}, put as ${whole.before}`);
+      fitted = { ...object, apiVersion: whole.before };
+    }
+    for (const field of mine.filter(({ path }) => path !== undefined)) {
       const less = without(fitted, field.path!.split('.'));
       if (less === fitted) continue;
       told(field, field.path!);
@@ -72,7 +79,7 @@ export function fitTo(version: ServerVersion, objects: readonly Manifest[], newe
   return { objects: kept, stripped };
 }
 
-/** What `kubectl create job --from=cronjob/…` makes, for servers whose CronJobs kubectl does not know. */
+/** What `kubectl create job --from=cronjob/…` makes, where there is no kubectl that knows the server's CronJobs. */
 export function jobOf(cronJob: Manifest, name: string): Manifest {
   const template = cronJob.spec?.['jobTemplate'] as Pick<Manifest, 'metadata' | 'spec'>;
   return {

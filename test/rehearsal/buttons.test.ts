@@ -23,7 +23,9 @@ describe.each(majors())('buttons, PostgreSQL %i', (major) => {
     lab = await Lab.filled(major, { backup: { retention: Retention.last(2) } });
     files = new BackupFiles(lab.cluster.claim(BACKUP));
     await lab.psql(`CREATE ROLE idle LOGIN PASSWORD 'x';
-      ALTER DATABASE postgres CONNECTION LIMIT 77; CREATE TABLE own AS SELECT 1 AS i`);
+      ALTER DATABASE postgres CONNECTION LIMIT 77; CREATE TABLE own AS SELECT 1 AS i;
+      CREATE SUBSCRIPTION feed CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false, slot_name = 'feed');
+      COMMENT ON SUBSCRIPTION feed IS 'two\nlines'`);
     before = await lab.identity();
     noDump = await refused();
     await lab.backup();
@@ -127,6 +129,9 @@ describe.each(majors())('buttons, PostgreSQL %i', (major) => {
       ]);
       expect((await lab.content(own!)).replaceAll(own!, 'postgres')).toBe(await lab.content('postgres'));
       expect(await lab.content('postgres')).toContain('|77|');
+      expect(await lab.psql('SELECT datname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid')).toBe(
+        'postgres',
+      );
       expect((await lab.content(test!)).replaceAll(test!, 'backup_test')).toBe(await lab.content('backup_test'));
       expect((await lab.content(odd!)).replaceAll(odd!, ODD)).toBe(await lab.content(ODD));
       expect(await lab.psql("SELECT count(*) > 0 FROM pg_stats WHERE schemaname = 'public'", test!)).toBe('t');

@@ -145,6 +145,15 @@ describe.each(AWKS.map((interpreter) => [interpreter.join(' '), interpreter] as 
       );
     });
 
+    it('beside the live databases has no subscription, and all the rest', () => {
+      const feed = `CREATE SUBSCRIPTION feed CONNECTION 'a\nb; c' PUBLICATION p WITH (connect = false);\n`;
+      const more = `${feed}ALTER SUBSCRIPTION feed OWNER TO app;\nCOMMENT ON SUBSCRIPTION feed IS 'x\n;y';\n`;
+      const subscribed = dump.replace('COPY public.users', `${more}COPY public.users`);
+      expect(cut(interpreter, subscribed, { backup_test: 'b2' })).toContain(more);
+      const beside = cut(interpreter, subscribed, { backup_test: 'b2' }, { beside: '1' });
+      expect(beside).toBe(cut(interpreter, dump, { backup_test: 'b2' }));
+    });
+
     it('for a transaction in one database has no \\connect, no CREATE DATABASE and no transaction', () => {
       const blob = dump.replace('COPY public.users', 'BEGIN;\n\nSELECT 1;\n\nCOMMIT;\n\nCOPY public.users');
       const result = cut(interpreter, blob, { backup_test: 'b2' }, { stay: '1' });
