@@ -101,7 +101,7 @@ export class LogicalBackup extends Construct {
       BACKUP_DIR: BACKUP_PATH,
       BACKUP_NAME: name,
       ...(props.compression ?? Compression.gzip())._env,
-      RETENTION_LAST: String((props.retention ?? Retention.last(7))._last),
+      ...(props.retention ?? Retention.last(7))._env,
       LOCK_WAIT_TIMEOUT: String(lockTimeout),
     };
     new k8s.KubeCronJob(this, 'cron-job', {
