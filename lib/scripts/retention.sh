@@ -107,7 +107,7 @@ find_time_zone() {
 retain() {
   local i tiers="last $RETENTION_LAST, daily $RETENTION_DAILY, weekly $RETENTION_WEEKLY, monthly $RETENTION_MONTHLY"
   local most=$((RETENTION_LAST + RETENTION_DAILY + RETENTION_WEEKLY + RETENTION_MONTHLY))
-  local -a counted=() reasons=() kept=()
+  local -a counted=() stamps=() reasons=() kept=()
   list_verified retention
   count_verified
   choose_kept
@@ -123,7 +123,7 @@ retain() {
   log retention "kept ${#kept[@]} of at most $most: ${kept[*]}"
 }
 
-# count_verified: sets counted to those of verified that are a decision's business, oldest first.
+# count_verified: sets counted and stamps to those of verified that the tiers are about, oldest first.
 # What the clock says has not happened yet is neither counted nor removed: after a clock that ran ahead
 # was put right, a dump of today must not go because of names from next year, nor the other way round.
 # Only dumps of the server that the newest one is of are counted: when a volume was lost and initdb made an empty server,
@@ -140,19 +140,20 @@ count_verified() {
       warn retention "$name is from the future: not counted and not removed; check the clock, and remove it by hand if it is of no use"
     else
       counted+=("$name")
+      stamps+=("$name_stamp")
     fi
   done
 }
 
-# choose_kept: sets reasons[i] to why counted[i] stays, or to nothing. It looks at names only, at no clock and no file.
+# choose_kept: sets reasons[i] to why the dump of stamps[i] stays, or to nothing. It looks at no clock and at no file.
 choose_kept() {
   local i
   local -a ranks=() days=() weeks=() months=()
-  for i in "${!counted[@]}"; do
+  local -x TZ=$calendar
+  for i in "${!stamps[@]}"; do
     reasons[i]=''
-    ranks[i]=$((${#counted[@]} - i))
-    own_backup_name "${counted[i]}"
-    find_periods "$name_stamp"
+    ranks[i]=$((${#stamps[@]} - i))
+    find_periods "${stamps[i]}"
   done
   keep_firsts "$RETENTION_LAST" last "${ranks[@]}"
   keep_firsts "$RETENTION_DAILY" day "${days[@]}"
@@ -163,24 +164,21 @@ choose_kept() {
 # keep_firsts LIMIT WORD PERIOD...: the period of each counted dump, oldest first. Of the newest LIMIT periods that have a
 # dump, the first one stays: no later dump of that period can push it out, and it is there from the period's beginning.
 keep_firsts() {
-  local limit=$1 word=$2 i
+  local limit=$1 word=$2 i before=''
   shift 2
   local -a periods=("$@") firsts=()
-  local -A seen=()
   for i in "${!periods[@]}"; do
-    [ -z "${seen[${periods[i]}]:-}" ] || continue
-    seen[${periods[i]}]=1
-    firsts+=("$i")
+    [ "${periods[i]}" = "$before" ] || firsts+=("$i")
+    before=${periods[i]}
   done
   for i in "${firsts[@]:${#firsts[@]} > limit ? ${#firsts[@]} - limit : 0}"; do
     reasons[i]+="${reasons[i]:+, }$word ${periods[i]}"
   done
 }
 
-# find_periods STAMP: sets days[i], weeks[i], months[i] to what a moment belongs to in the calendar's zone
+# find_periods STAMP: sets days[i], weeks[i], months[i] to what that moment, which is in UTC, belongs to in the zone TZ
 find_periods() {
   local digits=${1//-/} periods
-  local -x TZ=$calendar
   utc_epoch "${digits:0:4}" "${digits:4:2}" "${digits:6:2}" "${digits:8:2}" "${digits:10:2}" "${digits:12:2}"
   printf -v periods '%(%Y-%m-%d %G-W%V %Y-%m)T' "$epoch"
   days[i]=${periods%% *} months[i]=${periods##* }
