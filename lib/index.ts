@@ -1,7 +1,7 @@
 export { BackupVolume, type BackupVolumeProps } from './backup/backup-volume';
 export { Compression } from './backup/compression';
 export { LogicalBackup, type LogicalBackupProps } from './backup/logical-backup';
-export { Retention } from './backup/retention';
+export { Retention, type RetentionTiers } from './backup/retention';
 export { Schedule, type ScheduleOptions, type Weekday } from './backup/schedule';
 export { InputError } from './guard/input-error';
 export { type ExporterProps, Metrics } from './observe/metrics';

@@ -112,7 +112,7 @@ export class LogicalBackup extends Construct {
       BACKUP_DIR: BACKUP_PATH,
       BACKUP_NAME: name,
       ...compression,
-      RETENTION_LAST: String((props.retention ?? Retention.last(7))._last),
+      ...(props.retention ?? Retention.last(7))._env,
       LOCK_WAIT_TIMEOUT: String(lockTimeout),
     };
     const scheduled = {

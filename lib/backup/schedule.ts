@@ -63,7 +63,7 @@ function minuteAndHour(time: string): string {
 }
 
 /** Kubernetes reads the names of the IANA database, case-sensitively, and refuses "Local". */
-function checkTimeZone(timeZone: string): void {
+export function checkTimeZone(timeZone: string): void {
   const known = () => {
     try {
       return new Intl.DateTimeFormat('en', { timeZone }).resolvedOptions().timeZone !== '';

@@ -4,7 +4,7 @@
 #   PGHOST PGPORT PGUSER PGPASSWORD PGDATABASE   the server; PGDATABASE is where the run's lock lives
 #   BACKUP_DIR BACKUP_NAME                       the volume, and the name that all files of this job begin with
 #   COMPRESSION COMPRESSION_LEVEL                gzip 1–9, or zstd 1–19
-#   RETENTION_LAST                               how many verified backups stay
+#   RETENTION_LAST and others                    which verified backups stay: retention.sh
 #   LOCK_WAIT_TIMEOUT                            seconds that the dump waits for a table that somebody has locked
 #
 # Nothing gets a final name before it was read back from the volume, decompressed and found complete.
@@ -27,7 +27,7 @@ check_environment() {
     zstd) require_number COMPRESSION_LEVEL 1 19 ;;
     *) die environment "COMPRESSION must be gzip or zstd, got \`$COMPRESSION\`; correct it in the container's env" ;;
   esac
-  require_number RETENTION_LAST 1 100000
+  check_retention
   require_number LOCK_WAIT_TIMEOUT 1 1000000
   require_tools pg_dumpall pg_dump psql awk flock sha256sum "$COMPRESSION"
 }
@@ -399,7 +399,7 @@ _main() {
   write_manifest
   publish
   tell_metrics
-  retain_last "$RETENTION_LAST"
+  retain
   log finished "$(summary)"
 }
 

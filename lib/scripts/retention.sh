@@ -2,13 +2,19 @@
 # Which files on a backup volume belong to a job, which of them are verified backups, and which may go.
 # Sourced by logical-backup.sh after lib.sh; needs BACKUP_DIR and BACKUP_NAME. Only names of exactly this job's own
 # pattern are ever looked at: postgres-backup-extra-… belongs to another job, and so does whatever has no manifest.
+#
+#   RETENTION_LAST                               how many of the newest verified backups stay, at least 1
+#   RETENTION_DAILY _WEEKLY _MONTHLY             of how many days, ISO weeks, months the first one stays as well (0 when unset)
+#   RETENTION_TIME_ZONE                          whose days these are (Etc/UTC when unset)
 
-readonly stamp_pattern='[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{6}'
+# What follows the job's name. All that is read from a stamp are its digits: YYYYMMDDHHMM, or with seconds.
+readonly stamp_pattern='[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{6}' stamp_format='%Y-%m-%d-%H%M%S'
+readonly suffix_pattern='sql\.(gz|zst)'
 
 # own_backup_name NAME: is it a data file of this job? Sets name_stamp.
 own_backup_name() {
   local rest=${1#"$BACKUP_NAME-"}
-  [ "$rest" != "$1" ] && [[ $rest =~ ^($stamp_pattern)\.sql\.(gz|zst)$ ]] && name_stamp=${BASH_REMATCH[1]}
+  [ "$rest" != "$1" ] && [[ $rest =~ ^($stamp_pattern)\.($suffix_pattern)$ ]] && name_stamp=${BASH_REMATCH[1]}
 }
 
 # own_partial_name NAME: is it unpublished work of a run of this job?
@@ -68,16 +74,63 @@ list_verified() { # [STEP that says what is passed over]
   done
 }
 
-# retain_last N: removes this job's oldest verified backups until N are left. Call it only after a publish, under the
-# volume's lock. What the clock says has not happened yet is neither counted nor removed: after a clock that ran ahead
+# ---- which of them stay (docs/decisions.md, "Tiered retention") ---------------------------------------------------
+
+# check_retention: the parameters above, before anything else is done
+check_retention() {
+  local tier
+  : "${RETENTION_DAILY:=0}" "${RETENTION_WEEKLY:=0}" "${RETENTION_MONTHLY:=0}" "${RETENTION_TIME_ZONE:=Etc/UTC}"
+  require_number RETENTION_LAST 1 100000
+  for tier in RETENTION_{LAST,DAILY,WEEKLY,MONTHLY}; do
+    require_number "$tier" 0 100000
+    # Without zeros in front, which would make it octal.
+    printf -v "$tier" %s "$((10#${!tier}))"
+  done
+  find_time_zone
+}
+
+# find_time_zone: sets calendar to a value for TZ. The C library takes an unknown zone for UTC without a word, and days would
+# end at another hour than was asked for; so the file itself is named, and looked into.
+find_time_zone() {
+  local file=/usr/share/zoneinfo/$RETENTION_TIME_ZONE magic=''
+  calendar=UTC0
+  case $RETENTION_TIME_ZONE in UTC | Etc/UTC) return 0 ;; esac
+  [[ $RETENTION_TIME_ZONE =~ ^[A-Z][A-Za-z0-9_+-]*(/[A-Z][A-Za-z0-9_+-]*)*$ ]] ||
+    die environment "RETENTION_TIME_ZONE must be a name of the IANA time zone database, got \`$RETENTION_TIME_ZONE\`; correct it in the container's env"
+  { IFS= read -r -n 4 magic <"$file"; } 2>/dev/null || :
+  [ "$magic" = TZif ] ||
+    die environment "the image has no data for the time zone RETENTION_TIME_ZONE, there is no $file; use an official image, the zone's present name, or Etc/UTC"
+  calendar=:$file
+}
+
+# retain: removes what no tier keeps, oldest first. Call it only after a publish, under the volume's lock.
+retain() {
+  local i tiers="last $RETENTION_LAST, daily $RETENTION_DAILY, weekly $RETENTION_WEEKLY, monthly $RETENTION_MONTHLY"
+  local most=$((RETENTION_LAST + RETENTION_DAILY + RETENTION_WEEKLY + RETENTION_MONTHLY))
+  local -a counted=() stamps=() reasons=() kept=()
+  list_verified retention
+  count_verified
+  choose_kept
+  ((most == RETENTION_LAST)) || log retention "tiers: $tiers, by the calendar of $RETENTION_TIME_ZONE"
+  for i in "${!counted[@]}"; do
+    if [ -z "${reasons[i]}" ]; then
+      remove_backup "${counted[i]}"
+      continue
+    fi
+    kept+=("${counted[i]}")
+    ((most == RETENTION_LAST)) || log retention "keeping ${counted[i]}: ${reasons[i]}"
+  done
+  log retention "kept ${#kept[@]} of at most $most: ${kept[*]}"
+}
+
+# count_verified: sets counted and stamps to those of verified that the tiers are about, oldest first.
+# What the clock says has not happened yet is neither counted nor removed: after a clock that ran ahead
 # was put right, a dump of today must not go because of names from next year, nor the other way round.
 # Only dumps of the server that the newest one is of are counted: when a volume was lost and initdb made an empty server,
 # its good dumps of nothing must not push out those that can still be restored.
-retain_last() {
-  local keep=$1 now name i surplus
-  local -a counted=()
-  now=$(date -u +%Y-%m-%d-%H%M%S)
-  list_verified retention
+count_verified() {
+  local now name i
+  now=$(date -u "+$stamp_format")
   for i in "${!verified[@]}"; do
     name=${verified[i]}
     own_backup_name "$name"
@@ -87,13 +140,59 @@ retain_last() {
       warn retention "$name is from the future: not counted and not removed; check the clock, and remove it by hand if it is of no use"
     else
       counted+=("$name")
+      stamps+=("$name_stamp")
     fi
   done
-  surplus=$((${#counted[@]} > keep ? ${#counted[@]} - keep : 0))
-  for ((i = 0; i < surplus; i++)); do
-    remove_backup "${counted[i]}"
+}
+
+# choose_kept: sets reasons[i] to why the dump of stamps[i] stays, or to nothing. It looks at no clock and at no file.
+choose_kept() {
+  local i
+  local -a ranks=() days=() weeks=() months=()
+  local -x TZ=$calendar
+  for i in "${!stamps[@]}"; do
+    reasons[i]=''
+    ranks[i]=$((${#stamps[@]} - i))
+    find_periods "${stamps[i]}"
   done
-  log retention "kept $((${#counted[@]} - surplus)) of at most $keep: ${counted[*]:surplus}"
+  keep_firsts "$RETENTION_LAST" last "${ranks[@]}"
+  keep_firsts "$RETENTION_DAILY" day "${days[@]}"
+  keep_firsts "$RETENTION_WEEKLY" week "${weeks[@]}"
+  keep_firsts "$RETENTION_MONTHLY" month "${months[@]}"
+}
+
+# keep_firsts LIMIT WORD PERIOD...: the period of each counted dump, oldest first. Of the newest LIMIT periods that have a
+# dump, the first one stays: no later dump of that period can push it out, and it is there from the period's beginning.
+keep_firsts() {
+  local limit=$1 word=$2 i before=''
+  shift 2
+  local -a periods=("$@") firsts=()
+  for i in "${!periods[@]}"; do
+    [ "${periods[i]}" = "$before" ] || firsts+=("$i")
+    before=${periods[i]}
+  done
+  for i in "${firsts[@]:${#firsts[@]} > limit ? ${#firsts[@]} - limit : 0}"; do
+    reasons[i]+="${reasons[i]:+, }$word ${periods[i]}"
+  done
+}
+
+# find_periods STAMP: sets days[i], weeks[i], months[i] to what that moment, which is in UTC, belongs to in the zone TZ
+find_periods() {
+  local digits=${1//-/} periods
+  utc_epoch "${digits:0:4}" "${digits:4:2}" "${digits:6:2}" "${digits:8:2}" "${digits:10:2}" "${digits:12:2}"
+  printf -v periods '%(%Y-%m-%d %G-W%V %Y-%m)T' "$epoch"
+  days[i]=${periods%% *} months[i]=${periods##* }
+  periods=${periods% *}
+  weeks[i]=${periods#* }
+}
+
+# utc_epoch YEAR MONTH DAY HOUR MINUTE SECOND: sets epoch. Not by `date`: that would be a process for each name, and busybox reads
+# other formats. Years are counted from March, so that the day that not every year has is the last one.
+utc_epoch() {
+  local year=$((10#$1)) month=$(((10#$2 + 9) % 12)) days
+  year=$((year - (month > 9)))
+  days=$((year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + 10#$3 - 1 - 719468))
+  epoch=$((((days * 24 + 10#$4) * 60 + 10#$5) * 60 + 10#${6:-0}))
 }
 
 # A kill at any point must leave nothing that lies. The manifest goes back to an unpublished name first: then either the

@@ -11,6 +11,7 @@ import {
   PostgresImage,
   type PostgresProps,
   Retention,
+  type RetentionTiers,
   Schedule,
   Storage,
   Tls,
@@ -367,6 +368,46 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
     wrong: (chart) => backup(chart, { retention: Retention.last(0) }),
     line: 'chart/nightly: `retention` must keep 1 to 100000 backups, got 0; write for example `Retention.last(7)`',
     right: (chart) => backup(chart, { retention: Retention.last(1) }),
+  },
+  'tiers that keep nothing': {
+    wrong: (chart) => backup(chart, { retention: Retention.tiered({ last: 0, daily: 0, weekly: 0, monthly: 0 }) }),
+    line: 'chart/nightly: `retention` must keep something, got 0; write for example `Retention.tiered({ daily: 7, weekly: 4, monthly: 12 })`',
+    right: (chart) => backup(chart, { retention: Retention.tiered({ last: 0, daily: 0, weekly: 0, monthly: 1 }) }),
+  },
+  'no tiers at all': {
+    wrong: (chart) => backup(chart, { retention: Retention.tiered({}) }),
+    line: 'chart/nightly: `retention` must keep something, got 0; write for example `Retention.tiered({ daily: 7, weekly: 4, monthly: 12 })`',
+    right: (chart) => backup(chart, { retention: Retention.tiered({ daily: 7 }) }),
+  },
+  'a negative tier': {
+    wrong: (chart) => backup(chart, { retention: Retention.tiered({ daily: -1, weekly: 4 }) }),
+    line: 'chart/nightly: `daily` must be a whole number from 0 to 100000, got -1; write for example `Retention.tiered({ daily: 7, weekly: 4, monthly: 12 })`',
+    right: (chart) => backup(chart, { retention: Retention.tiered({ daily: 0, weekly: 4 }) }),
+  },
+  'half a week': {
+    wrong: (chart) => backup(chart, { retention: Retention.tiered({ weekly: 0.5 }) }),
+    line: 'chart/nightly: `weekly` must be a whole number from 0 to 100000, got 0.5; write for example `Retention.tiered({ daily: 7, weekly: 4, monthly: 12 })`',
+    right: (chart) => backup(chart, { retention: Retention.tiered({ weekly: 1 }) }),
+  },
+  'more months than there will be': {
+    wrong: (chart) => backup(chart, { retention: Retention.tiered({ monthly: 100_001 }) }),
+    line: 'chart/nightly: `monthly` must be a whole number from 0 to 100000, got 100001; write for example `Retention.tiered({ daily: 7, weekly: 4, monthly: 12 })`',
+    right: (chart) => backup(chart, { retention: Retention.tiered({ monthly: 100_000 }) }),
+  },
+  'a tier that is text': {
+    wrong: (chart) => backup(chart, { retention: Retention.tiered({ last: '3' as unknown as number, daily: 7 }) }),
+    line: 'chart/nightly: `last` must be a whole number from 0 to 100000, got "3"; write for example `Retention.tiered({ daily: 7, weekly: 4, monthly: 12 })`',
+    right: (chart) => backup(chart, { retention: Retention.tiered({ last: 3, daily: 7 }) }),
+  },
+  'a tier that does not exist': {
+    wrong: (chart) => backup(chart, { retention: Retention.tiered({ daily: 7, fortnightly: 2 } as RetentionTiers) }),
+    line: 'chart/nightly: `retention` must be made of last, daily, weekly, monthly and timeZone, got "fortnightly"; write for example `Retention.tiered({ daily: 7, weekly: 4, monthly: 12 })`',
+    right: (chart) => backup(chart, { retention: Retention.tiered({ daily: 7, weekly: 2 }) }),
+  },
+  'tiers by the calendar of nowhere': {
+    wrong: (chart) => backup(chart, { retention: Retention.tiered({ daily: 7, timeZone: 'Europe/Atlantis' }) }),
+    line: 'chart/nightly: `timeZone` must be a name of the IANA time zone database, got "Europe/Atlantis"; write for example "America/New_York"',
+    right: (chart) => backup(chart, { retention: Retention.tiered({ daily: 7, timeZone: 'Europe/Berlin' }) }),
   },
   'a compression level that does not exist': {
     wrong: (chart) => backup(chart, { compression: Compression.gzip(10) }),

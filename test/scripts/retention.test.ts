@@ -16,7 +16,8 @@ beforeEach(() => {
 });
 afterEach(() => box.remove());
 
-const retain = (keep: number) => box.run(RETENTION, `set_traps; retain_last ${keep}`);
+const retain = (keep: number, tiers: Record<string, string> = {}) =>
+  box.run(RETENTION, 'set_traps; check_retention; retain', { RETENTION_LAST: String(keep), ...tiers });
 
 describe('retention', () => {
   it('leaves the newest 7 of 12, by the time in their names, and says what went', () => {
@@ -160,7 +161,9 @@ describe('a removal that is killed', () => {
     expect(visible).toEqual([...(step === 1 ? nights([1]) : []), ...withManifests(nights([2, 3]))]);
 
     box.fake('sync', 'exit 0');
-    const { status } = box.run(RETENTION, 'set_traps; finish_leftovers; retain_last 2');
+    const { status } = box.run(RETENTION, 'set_traps; check_retention; finish_leftovers; retain', {
+      RETENTION_LAST: '2',
+    });
     expect(status).toBe(0);
     expect(box.names()).toEqual(withManifests(nights([2, 3])));
   });
