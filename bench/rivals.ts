@@ -116,6 +116,7 @@ async function judge(fault: Fault, cluster: Rehearsal, trials: readonly Trial[])
   }
   const rest = fault.course === 'two at once' ? await lockedTable(cluster, trials.length) : async () => {};
   const found = await Promise.all(trials.map((trial) => trial.suffer(fault, rest)));
+  if (fault.course === 'two at once') await cluster.psql('DROP TABLE more', { db: 'shop' });
   if (fault.database) await cluster.psql(`DROP DATABASE "${fault.database}"`);
   return found;
 }
@@ -123,6 +124,10 @@ async function judge(fault: Fault, cluster: Rehearsal, trials: readonly Trial[])
 /** Holds every dump at the same table until all have come so far; the returned function says that one more has started. */
 async function lockedTable(cluster: Rehearsal, parties: number): Promise<() => Promise<void>> {
   const waiting = () => cluster.psql("SELECT count(*) FROM pg_locks WHERE locktype = 'relation' AND NOT granted");
+  // Big enough that none is written before the other has begun.
+  await cluster.psql('CREATE TABLE more AS SELECT md5(i::text) AS t FROM generate_series(1, 1000000) i', {
+    db: 'shop',
+  });
   const held =
     "SELECT pid FROM pg_locks WHERE relation = 'orders'::regclass AND granted AND mode = 'AccessExclusiveLock'";
   const holder = cluster.psql('BEGIN; LOCK TABLE orders; SELECT pg_sleep(60)', { db: 'shop' }).catch(() => {});

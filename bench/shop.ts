@@ -1,7 +1,7 @@
 /**
- * SQL that fills an empty database with about 610 MB of dump, or that share of it: customers, orders that carry a copy of their product as JSON,
- * stock with a padded column, and a log of events; the same on every machine but for what random() gives. Rows of text, numbers, times and booleans, some of
- * which recur soon, some much later, some never.
+ * SQL that fills an empty database with about 610 MB of dump, or that share of it: customers, orders that carry a copy of
+ * their product as JSON, stock with a padded column, and a log of events; the same on every machine but for what random()
+ * gives. Rows of text, numbers, times and booleans, some of which recur soon, some much later, some never.
  */
 export function shop(share = 1): string {
   const [customers, orders, stock, events] = [300_000, 650_000, 1_600_000, 1_500_000].map((n) => Math.round(n * share));

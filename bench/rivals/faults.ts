@@ -105,7 +105,7 @@ export function faults(older: Image): readonly Fault[] {
     },
     {
       title: 'the pod is killed by -9, then a good run',
-      how: 'KILL to all its processes when half is written',
+      how: 'KILL to all its processes when half is written; the next night',
       options: () => ({ overlay: waits }),
       course: 'killed, then a good run',
     },
@@ -136,7 +136,7 @@ export function faults(older: Image): readonly Fault[] {
     },
     {
       title: 'two at once',
-      how: 'in the same second, both held at a locked table and then let go',
+      how: 'in the same second, long enough to overlap: both held at a locked table, then let go',
       options: () => ({ overlay: both }),
       course: 'two at once',
     },

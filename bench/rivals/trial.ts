@@ -120,7 +120,8 @@ export class Trial {
       await this.halfWay(job);
       await (fault.course === 'stopped' ? job.stop() : job.kill9());
       const ending = await this.ended(job);
-      return fault.course === 'stopped' ? [ending] : [ending, await this.ended(await this.start())];
+      if (fault.course === 'stopped') return [ending];
+      return [ending, await this.ended(await this.start({ clock: night(1) }))];
     }
     if (fault.hangs) {
       // Shortened here only: that a machine is slow is no fault.
