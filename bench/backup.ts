@@ -1,6 +1,4 @@
 import { execFileSync } from 'node:child_process';
-import fs from 'node:fs';
-import path from 'node:path';
 import { Size } from 'cdk8s';
 import { Cpu } from 'cdk8s-plus-28';
 import { Compression } from '../lib';
@@ -8,8 +6,9 @@ import { Rehearsal } from '../test/rehearsal';
 import { BACKUP, DATA_CLAIM, homeLab, SERVER } from '../test/rehearsal/home-lab';
 import type { KubeObject } from '../test/rehearsal/runner/types';
 import { shop } from './shop';
+import { type Run, timed } from './timed-job';
 
-const RUNS = 5;
+const RUNS = 3;
 
 /** What runs in the pod of the CronJob, with everything else as it is rendered. */
 const CONTENDERS = {
@@ -19,13 +18,6 @@ const CONTENDERS = {
   zstd: { title: 'our dump, zstd', command: 'bash /scripts/logical-backup.sh', env: Compression.zstd()._env },
 };
 type Contender = keyof typeof CONTENDERS;
-
-interface Run {
-  seconds: number;
-  bytes: number;
-  /** The most anonymous memory that all processes of the pod had together. */
-  memory: number;
-}
 
 /** Ours verify, checksum and publish within their time; the rivals do not. */
 export async function bench(): Promise<{ title: string; markdown: string }> {
@@ -45,7 +37,7 @@ export async function bench(): Promise<{ title: string; markdown: string }> {
     const server = await cluster.startStatefulSet(SERVER);
     await server.waitReady(120_000);
     await cluster.psql('CREATE DATABASE shop');
-    await cluster.psql(shop, { db: 'shop', timeoutMs: 600_000 });
+    await cluster.psql(shop(), { db: 'shop', timeoutMs: 600_000 });
     const runs: Record<Contender, Run[]> = { floor: [], stock: [], gzip: [], zstd: [] };
     for (let round = 0; round <= RUNS; round++) {
       for (const name of Object.keys(CONTENDERS) as Contender[]) {
@@ -61,48 +53,11 @@ export async function bench(): Promise<{ title: string; markdown: string }> {
   }
 }
 
-async function measure(cluster: Rehearsal, cronJob: KubeObject, name: Contender): Promise<Run> {
+function measure(cluster: Rehearsal, cronJob: KubeObject, name: Contender): Promise<Run> {
   const { command, env } = CONTENDERS[name];
-  cluster.apply([timedJob(cronJob, command)]);
-  const volume = cluster.claim(BACKUP).path;
-  for (const file of fs.readdirSync(volume)) fs.rmSync(path.join(volume, file));
-  // Nobody pays for what the one before has left to be written.
-  execFileSync('sync');
-  const job = await cluster.startJob('bench', { env });
-  let memory = 0;
-  const watch = setInterval(() => {
-    memory = Math.max(memory, sum((job.pod?.processes() ?? []).map(anonymous)));
-  }, 100);
-  const { succeeded, log } = await job.wait();
-  clearInterval(watch);
-  const seconds = /^bench: ([\d.]+) ([\d.]+)$/m.exec(log);
-  if (!succeeded || !seconds) throw new Error(`${name} failed:\n${log}`);
-  const dumps = fs.readdirSync(volume).filter((file) => /\.(gz|zst)$/.test(file));
-  const bytes = sum(dumps.map((file) => fs.statSync(path.join(volume, file)).size));
-  return { seconds: Number(seconds[2]) - Number(seconds[1]), bytes, memory };
+  return timed(cluster, cronJob, command, env);
 }
 
-/** The CronJob's own Job with another command in its container; the time is taken inside, without the pod's start. */
-function timedJob(cronJob: KubeObject, command: string): KubeObject {
-  const spec = structuredClone(cronJob['spec'].jobTemplate.spec);
-  const timed = `set -eo pipefail; from=$EPOCHREALTIME; ${command}; to=$EPOCHREALTIME; echo "bench: $from $to"`;
-  spec.template.spec.containers[0].command = ['bash', '-c', timed];
-  spec.backoffLimit = 0;
-  const { namespace } = cronJob.metadata;
-  return { apiVersion: 'batch/v1', kind: 'Job', metadata: { name: 'bench', namespace }, spec };
-}
-
-/** Anonymous memory of a process in bytes, shared pages divided among those that share them. */
-function anonymous(pid: number): number {
-  try {
-    const rollup = fs.readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
-    return Number(/^Pss_Anon: +(\d+) kB$/m.exec(rollup)?.[1] ?? 0) * 1024;
-  } catch {
-    return 0; // it has just ended
-  }
-}
-
-const sum = (numbers: number[]) => numbers.reduce((total, one) => total + one, 0);
 const spread = (numbers: number[]) => {
   const sorted = [...numbers].sort((a, b) => a - b);
   return { median: sorted[Math.floor(sorted.length / 2)]!, least: sorted[0]!, most: sorted.at(-1)! };

@@ -39,7 +39,9 @@ async function main(only?: string): Promise<void> {
     process.stderr.write(`bench: ${file}\n`);
     const { title, markdown } = await bench();
     process.stderr.write(`${markdown}\n`);
-    sections.push(`## ${title}\n\n${markdown}`);
+    sections.push(
+      `## ${title}\n\n\`npm run bench -- ${path.basename(file, '.ts')}\` measures it again.\n\n${markdown}`,
+    );
   }
   if (only) return;
   const head = [

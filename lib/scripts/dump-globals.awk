@@ -20,7 +20,7 @@ BEGIN {
 function on_comment(text) {}
 function on_meta(text) {}
 function on_piece(text, ends) {}
-function on_copy() { while ((getline) > 0) if ($0 == "\\.") return }
+function on_copy() { while ((getline) > 0) if (/^\\\.$/) return }
 
 function on_statement(text,    name, is_new) {
   if (!is_global(text) || text ~ /^DROP / || text ~ /^CREATE TABLESPACE /) return

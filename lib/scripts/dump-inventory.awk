@@ -83,7 +83,7 @@ function on_copy(    first, size) {
   size = 0
   while ((getline) > 0) {
     size += length($0) + 1
-    if ($0 == "\\.") {
+    if (/^\\\.$/) {
       bytes += size
       add_table(qualified(statement, 6), NR - first - 1)
       return

@@ -92,9 +92,9 @@ function on_copy() {
   if (active) {
     while ((getline) > 0) {
       print
-      if ($0 == "\\.") return
+      if (/^\\\.$/) return
     }
   } else {
-    while ((getline) > 0) if ($0 == "\\.") return
+    while ((getline) > 0) if (/^\\\.$/) return
   }
 }
