@@ -65,8 +65,8 @@ function sameSecond(): Overlay {
 }
 
 /** The real programs of an older major. */
-function olderClient({ root, major }: Image): Overlay {
-  const bin = path.join(root, `usr/lib/postgresql/${major}/bin`);
+function olderClient({ root, env }: Image): Overlay {
+  const bin = path.join(root, `usr/lib/postgresql/${env['PG_MAJOR']}/bin`);
   return Object.fromEntries(['pg_dumpall', 'pg_dump'].map((name) => [`/usr/local/bin/${name}`, path.join(bin, name)]));
 }
 

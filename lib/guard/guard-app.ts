@@ -71,12 +71,14 @@ function sharedData(objects: readonly Rendered[]): string[] {
 /** Backups are readable for the user that writes them: two users on one volume can't read each other's. */
 function twoUsers(objects: readonly Rendered[]): string[] {
   const first = new Map<string, { path: string; uid: number }>();
+  const reported = new Set<string>();
   return objects.flatMap(({ path, manifest }) =>
     writtenBy(manifest).flatMap(({ claim, uid }) => {
       const key = inNamespace(manifest, claim);
       const other = first.get(key) ?? { path, uid };
       first.set(key, other);
-      if (other.uid === uid) return [];
+      if (other.uid === uid || reported.has(key)) return [];
+      reported.add(key);
       const got = `uid ${uid} on ${key}, which ${other.path} writes to as uid ${other.uid}`;
       return [`${path}: \`to\` must be a volume that one user writes to, got ${got}; make a \`BackupVolume\` for each`];
     }),

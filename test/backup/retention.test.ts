@@ -6,7 +6,7 @@ import { backup, find, render } from '../helpers/render';
 function rendered(retention?: Retention): Record<string, string> {
   const props: Partial<LogicalBackupProps> = retention ? { retention } : {};
   const objects = render((chart) => backup(chart, props));
-  const [container] = find(objects, 'CronJob')['spec'].jobTemplate.spec.template.spec.containers;
+  const [container] = find(objects, 'CronJob', 'pg-backup')['spec'].jobTemplate.spec.template.spec.containers;
   const env = container.env.filter(({ name }: { name: string }) => name.startsWith('RETENTION_'));
   return Object.fromEntries(env.map(({ name, value }: { name: string; value: string }) => [name, value]));
 }

@@ -663,7 +663,10 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
   },
   'a uid that is patched into a backup': {
     wrong: patchedBackup(1001),
-    line: 'chart/nightly/cron-job: `runAsUser` of container "dump" must be the uid that postgres:18.1-trixie runs as, 999, got 1001; remove the patch',
+    line: [
+      'chart/nightly/cron-job: `runAsUser` of container "dump" must be the uid that postgres:18.1-trixie runs as, 999, got 1001; remove the patch',
+      'error: chart/nightly/now: `to` must be a volume that one user writes to, got uid 999 on ns/pg-backup, which chart/nightly/cron-job writes to as uid 1001; make a `BackupVolume` for each',
+    ].join('\n'),
     right: patchedBackup(999),
   },
   'two users on one backup volume': {

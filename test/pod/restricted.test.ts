@@ -62,7 +62,7 @@ const ALLOWED_VOLUMES = [
 
 describe('Pod Security "restricted", over all objects', () => {
   it('finds the pods of every kind that makes some', () => {
-    expect(pods).toHaveLength(10);
+    expect(pods).toHaveLength(11);
     expect(containers).toHaveLength(12);
   });
 

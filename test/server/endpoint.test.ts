@@ -28,7 +28,7 @@ function pods(props: Partial<PostgresEndpointProps> = {}): { dump: Manifest; res
     const from = backup(chart, { of: endpoint(chart, props) });
     new LogicalRestore(chart, 'restore', { from });
   });
-  const dump = find(objects, 'CronJob')['spec'].jobTemplate.spec.template.spec;
+  const dump = find(objects, 'CronJob', 'pg-backup')['spec'].jobTemplate.spec.template.spec;
   return { dump, restore: find(objects, 'Job')['spec'].template.spec, objects };
 }
 
