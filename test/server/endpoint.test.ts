@@ -126,6 +126,7 @@ describe('TLS', () => {
     const dump = find(
       render((chart) => void backup(chart, { of: server(chart), to: volume(chart) })),
       'CronJob',
+      'pg-backup',
     );
     expect(tlsOf(dump['spec'].jobTemplate.spec.template.spec)).toEqual({});
   });
