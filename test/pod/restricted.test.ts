@@ -6,9 +6,11 @@ import {
   LogicalBackup,
   LogicalRestore,
   Postgres,
+  PostgresEndpoint,
   PostgresImage,
   Schedule,
   Storage,
+  Tls,
 } from '../../lib';
 import { HomeLab } from '../../systems/home-lab';
 import type { Manifest } from '../helpers/render';
@@ -27,6 +29,14 @@ function everything(): Manifest[] {
   const to = new BackupVolume(chart, 'volume', { name: 'pg-backup', size: Size.gibibytes(1) });
   const from = new LogicalBackup(chart, 'backup', { of, to, schedule: Schedule.daily('02:00') });
   new LogicalRestore(chart, 'restore', { from });
+  const theirs = PostgresEndpoint.fromService(chart, 'theirs', {
+    host: 'theirs',
+    credentials: Credentials.fromSecret('theirs', { passwordKey: 'postgres-password' }),
+    image: PostgresImage.bitnami('17.6.0-debian-12-r4'),
+    tls: Tls.verifyFull({ ca: { configMap: 'ca' }, clientCertificate: { secret: 'client' } }),
+  });
+  const theirVolume = new BackupVolume(chart, 'their-volume', { name: 'their-backup', size: Size.gibibytes(1) });
+  new LogicalBackup(chart, 'their-backup', { of: theirs, to: theirVolume, schedule: Schedule.daily('03:00') });
   return Testing.synth(chart);
 }
 

@@ -174,6 +174,9 @@ describe.each(majors())('servers that someone else deployed, PostgreSQL %i', (ma
     expect(secure.logs()).not.toContain('error:');
     const done = await secure.exec(['bash', '-c', 'id -u; id -g; stat -c "%u:%g %a" $PGDATA; ls /bitnami/postgresql']);
     expect(done.stdout).toBe('1001\n1001\n1001:1001 700\nconf\ndata\nlost+found\n');
+    const tools =
+      'for t in bash gzip flock awk sha256sum psql pg_dumpall zstd xz ps; do type -P $t >/dev/null || echo $t; done';
+    expect((await secure.exec(['bash', '-c', tools])).stdout).toBe('zstd\nxz\nps\n');
   });
 
   it('are dumped as 1001, old dumps go, and a dropped database comes back', async () => {
