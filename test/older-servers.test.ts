@@ -65,9 +65,10 @@ describe('what an older server does not know', () => {
         'StatefulSet postgres-postgresql: spec.persistentVolumeClaimRetentionPolicy, known since 1.27; the server is 1.20',
         'CronJob postgres-backup: all of it, batch/v1, known since 1.21; the server is 1.20',
         'Job postgres-restore-*: spec.ttlSecondsAfterFinished, known since 1.21; the server is 1.20',
+        'Job postgres-monitoring-role-*: spec.ttlSecondsAfterFinished, known since 1.21; the server is 1.20',
       ]),
     );
-    expect(fitTo(version('1.20'), homeLab).stripped.length).toBe(3);
+    expect(fitTo(version('1.20'), homeLab).stripped.length).toBe(4);
     expect(fitTo(version('1.24'), homeLab).stripped.map((line) => line.split(',')[0])).toEqual([
       'StatefulSet postgres-postgresql: spec.persistentVolumeClaimRetentionPolicy',
       'CronJob postgres-backup: spec.timeZone',
