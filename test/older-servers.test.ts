@@ -1,6 +1,7 @@
 import { Testing } from 'cdk8s';
 import { describe, expect, it } from 'vitest';
 import { HomeLab } from '../systems/home-lab';
+import { leaveOut } from './e2e/left-out';
 import { fitTo, isOlder, jobOf, type Manifest, NEWER, readVersion } from './e2e/older-servers';
 
 const version = (text: string) => {
@@ -98,5 +99,32 @@ describe('a CronJob where it is run as a Job', () => {
     expect(job.metadata.labels).toEqual(at(cronJob, 'spec.jobTemplate.metadata.labels'));
     expect(job.spec).toBe(at(cronJob, 'spec.jobTemplate.spec'));
     expect(at(job, 'spec.template.spec.containers.0.command')).toEqual(['bash', '/scripts/logical-backup.sh']);
+  });
+});
+
+describe('what a cluster lacks', () => {
+  const nothing = { serviceMonitors: false, exporter: false };
+
+  it('is nothing where all is there', () => {
+    expect(leaveOut(nothing, homeLab)).toEqual({ objects: homeLab, stripped: [] });
+  });
+
+  it('is left out, told line by line, and nothing else', () => {
+    const monitors = leaveOut({ ...nothing, serviceMonitors: true }, homeLab);
+    expect(monitors.objects).toEqual(homeLab.filter(({ kind }) => kind !== 'ServiceMonitor'));
+    expect(monitors.stripped).toEqual([
+      'ServiceMonitor postgres-postgresql: all of it; the cluster has no Prometheus Operator',
+    ]);
+
+    const { objects, stripped } = leaveOut({ ...nothing, exporter: true }, homeLab);
+    expect(at(ofKind('StatefulSet', objects), 'spec.template.spec.containers')).toEqual([
+      at(ofKind('StatefulSet', homeLab), 'spec.template.spec.containers.0'),
+    ]);
+    expect(objects.filter(({ kind }) => kind !== 'StatefulSet')).toEqual(
+      homeLab.filter(({ kind }) => kind !== 'StatefulSet'),
+    );
+    expect(stripped).toEqual([
+      'StatefulSet postgres-postgresql: container metrics; E2E_EXPORTER=no says that its image is missing',
+    ]);
   });
 });
