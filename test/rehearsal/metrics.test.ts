@@ -344,3 +344,21 @@ it('passwords are in no argument list and in no log', () => {
     expect(text.includes(encodeURIComponent(secret))).toBe(false);
   }
 });
+
+it('a server is served whose exporter never starts, and whose Secret for metrics is missing', async () => {
+  const objects: KubeObject[] = JSON.parse(JSON.stringify(homeLab(18)));
+  const set = objects.find(({ kind }) => kind === 'StatefulSet')!;
+  for (const container of set['spec'].template.spec.containers) {
+    if (container.name === 'metrics') container.command.push('--no-such-flag');
+    for (const { valueFrom } of container.env) {
+      if (valueFrom?.secretKeyRef.name === 'postgres-metrics') valueFrom.secretKeyRef.name = 'missing';
+    }
+  }
+  await server.stop();
+  cluster.apply([set]);
+  server = await cluster.startStatefulSet(SERVER);
+  await expect.poll(() => cluster.psql('SELECT 1').catch(() => ''), { timeout: 30_000 }).toBe('1');
+  await expect.poll(() => server.events.filter(({ reason }) => reason === 'BackOff').length).toBeGreaterThan(2);
+  expect(server.ready).toBe(false);
+  expect(await cluster.psql('SELECT 1')).toBe('1');
+});
