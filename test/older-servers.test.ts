@@ -1,6 +1,7 @@
 import { Testing } from 'cdk8s';
 import { describe, expect, it } from 'vitest';
 import { HomeLab } from '../systems/home-lab';
+import { leaveOut } from './e2e/left-out';
 import { fitTo, isOlder, jobOf, type Manifest, NEWER, readVersion } from './e2e/older-servers';
 
 const version = (text: string) => {
@@ -37,7 +38,9 @@ describe('what an older server does not know', () => {
 
   it.each(NEWER)('$kind $path goes before $since, and stays from $since on', (entry) => {
     const alone = [entry];
-    const users = homeLab.filter(({ apiVersion, kind }) => apiVersion === entry.apiVersion && kind === entry.kind);
+    const users = homeLab
+      .filter(({ apiVersion, kind }) => apiVersion === entry.apiVersion && kind === entry.kind)
+      .filter((object) => entry.path === undefined || at(object, entry.path) !== undefined);
     const kept = fitTo(version(entry.since), users, alone);
     expect(kept).toEqual({ objects: users, stripped: [] });
 
@@ -69,9 +72,10 @@ describe('what an older server does not know', () => {
         'CronJob postgres-backup-now: batch/v1, put as batch/v1beta1, known since 1.21; the server is 1.20',
         'CronJob postgres-restore-fresh: spec.jobTemplate.spec.ttlSecondsAfterFinished, known since 1.21; the server is 1.20',
         'Job postgres-restore-*: spec.ttlSecondsAfterFinished, known since 1.21; the server is 1.20',
+        'Job postgres-monitoring-role-*: spec.ttlSecondsAfterFinished, known since 1.21; the server is 1.20',
       ]),
     );
-    expect(fitTo(version('1.20'), homeLab).stripped.length).toBe(9);
+    expect(fitTo(version('1.20'), homeLab).stripped.length).toBe(10);
     expect(fitTo(version('1.24'), homeLab).stripped.map((line) => line.split(',')[0])).toEqual([
       'StatefulSet postgres-postgresql: spec.persistentVolumeClaimRetentionPolicy',
       'CronJob postgres-backup: spec.timeZone',
@@ -101,5 +105,32 @@ describe('a CronJob where it is run as a Job', () => {
     expect(job.metadata.labels).toEqual(at(cronJob, 'spec.jobTemplate.metadata.labels'));
     expect(job.spec).toBe(at(cronJob, 'spec.jobTemplate.spec'));
     expect(at(job, 'spec.template.spec.containers.0.command')).toEqual(['bash', '/scripts/logical-backup.sh']);
+  });
+});
+
+describe('what a cluster lacks', () => {
+  const nothing = { serviceMonitors: false, exporter: false };
+
+  it('is nothing where all is there', () => {
+    expect(leaveOut(nothing, homeLab)).toEqual({ objects: homeLab, stripped: [] });
+  });
+
+  it('is left out, told line by line, and nothing else', () => {
+    const monitors = leaveOut({ ...nothing, serviceMonitors: true }, homeLab);
+    expect(monitors.objects).toEqual(homeLab.filter(({ kind }) => kind !== 'ServiceMonitor'));
+    expect(monitors.stripped).toEqual([
+      'ServiceMonitor postgres-postgresql: all of it; the cluster has no Prometheus Operator',
+    ]);
+
+    const { objects, stripped } = leaveOut({ ...nothing, exporter: true }, homeLab);
+    expect(at(ofKind('StatefulSet', objects), 'spec.template.spec.containers')).toEqual([
+      at(ofKind('StatefulSet', homeLab), 'spec.template.spec.containers.0'),
+    ]);
+    expect(objects.filter(({ kind }) => kind !== 'StatefulSet')).toEqual(
+      homeLab.filter(({ kind }) => kind !== 'StatefulSet'),
+    );
+    expect(stripped).toEqual([
+      'StatefulSet postgres-postgresql: container metrics; E2E_EXPORTER=no says that its image is missing',
+    ]);
   });
 });

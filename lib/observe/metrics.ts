@@ -13,7 +13,8 @@ export interface ExporterProps {
   /**
    * The monitoring role and its password, which is no superuser: `Credentials.fromSecret("postgres-metrics", { username:
    * "postgres_exporter", passwordKey: "password" })`. The role is made at the server's first start; on a server that exists,
-   * by `MonitoringRole`, which also changes the password.
+   * by `MonitoringRole`, which also changes the password. No white space in either: postgres_exporter would write the
+   * password into its log.
    */
   readonly credentials: Credentials;
   /**
@@ -144,5 +145,9 @@ export function checkMonitoringRole(prop: string, credentials: Credentials, supe
     const fix =
       'write `Credentials.fromSecret("postgres-metrics", { username: "postgres_exporter", passwordKey: "password" })`';
     refuse(`${prop}.username`, 'be a role of its own, since metrics need no superuser', username, fix);
+  }
+  if (username !== undefined && /[\s\p{Cc}]/u.test(username)) {
+    const must = 'have no white space, which postgres_exporter cannot take';
+    refuse(`${prop}.username`, must, username, 'write for example "postgres_exporter"');
   }
 }

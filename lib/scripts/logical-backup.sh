@@ -350,7 +350,7 @@ publish() {
 # the server's clock, which that age is counted by; from the beginning of this run, since later changes are not in the dump.
 record() {
   run_psql -v job="$BACKUP_NAME" -v file="$name" -v bytes="$bytes" -v seconds="$SECONDS" <<'SQL'
-SET statement_timeout = '10s';
+SET statement_timeout = '5s';
 SET default_transaction_read_only = off;
 SELECT format('ALTER DATABASE %I SET cdk8s_postgres.backup_%s = %L', current_database(), md5(:'job'), json_build_object(
   'job', :'job', 'file', :'file', 'bytes', :bytes, 'started', extract(epoch FROM now() - make_interval(secs => :seconds)),

@@ -12,9 +12,14 @@ scripts=$(dirname -- "${BASH_SOURCE[0]}")
 check_environment() {
   require PGHOST PGPORT PGUSER PGPASSWORD PGDATABASE MONITORING_USER MONITORING_PASSWORD
   require_tools psql
-  if [[ $MONITORING_PASSWORD == *[$'\n\r']* ]]; then
-    die environment 'MONITORING_PASSWORD has a line break, which psql would take for its end; write the Secret without one (printf %s, or --from-literal)'
-  fi
+  # https://github.com/prometheus-community/postgres_exporter/blob/v0.20.1/exporter/util.go, parseFingerprint: it cuts the
+  # connection string at spaces, and puts all of it, password included, into the message that a part is malformed.
+  local name
+  for name in MONITORING_USER MONITORING_PASSWORD; do
+    if [[ ${!name} == *[[:space:]]* ]]; then
+      die environment "$name has white space, which postgres_exporter cannot take and would answer by writing the password into its log; write the Secret without, also at the end (--from-literal, or printf %s)"
+    fi
+  done
   [ "$MONITORING_USER" != "$PGUSER" ] ||
     die environment "MONITORING_USER must be another role than PGUSER, got \`$MONITORING_USER\` for both; metrics need no superuser, use a role of its own"
 }

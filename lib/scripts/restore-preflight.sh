@@ -209,13 +209,16 @@ check_tablespaces() {
     add_problem "the server has no tablespace $missing; mount a volume for it and run CREATE TABLESPACE … LOCATION … on the server first"
 }
 
-# sessions_on LIST: sets sessions to who is connected, without this run
+# sessions_on LIST: sets sessions to who is connected, without this run and the exporter, which writes nothing and comes back;
+# sets watcher to the exporter's role, where the server is watched (monitoring-role.sql)
 sessions_on() {
+  watcher=$(run_psql -c "SELECT current_setting('cdk8s_postgres.monitoring', true)")
+  sql_literal "$watcher"
   sessions=$(run_psql -c "SELECT string_agg(format('%s on %s from %s%s', usename, datname, coalesce(host(client_addr), 'socket'),
       coalesce(' (' || nullif(application_name, '') || ')', '')), ', ' ORDER BY datname, usename)
     FROM (SELECT DISTINCT usename, datname, client_addr, application_name FROM pg_stat_activity
       WHERE datname = ANY ($1) AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-        AND pid <> ${lock_backend:-0} AND application_name <> '$PGAPPNAME' LIMIT 10) s")
+        AND usename <> $sql_result AND pid <> ${lock_backend:-0} AND application_name <> '$PGAPPNAME' LIMIT 10) s")
 }
 
 check_sessions() {

@@ -68,7 +68,11 @@ swap_statements() {
   [ ! -s "$work/roles.existing.sql" ] || cat "$work/roles.existing.sql"
   for i in "${!names[@]}"; do
     if [ "${exists[i]}" = 1 ]; then
-      [ "$SESSIONS" != terminate ] || terminate "${targets[i]}"
+      if [ "$SESSIONS" = terminate ]; then
+        terminate "${targets[i]}"
+      elif [ -n "${watcher:-}" ]; then
+        terminate "${targets[i]}" "$watcher"
+      fi
       rename "${targets[i]}" "${kept[i]}"
     fi
     terminate "${fresh[i]}"
@@ -91,9 +95,14 @@ rename() {
   printf 'ALTER DATABASE %s RENAME TO %s;\n' "$from" "$identifier"
 }
 
-terminate() {
+terminate() { # DATABASE [ROLE]: all its sessions, or those of one role
   sql_literal "$1"
-  printf 'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid();\n' "$sql_result"
+  local where="datname = $sql_result"
+  if [ $# -gt 1 ]; then
+    sql_literal "$2"
+    where+=" AND usename = $sql_result"
+  fi
+  printf 'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE %s AND pid <> pg_backend_pid();\n' "$where"
 }
 
 is_swapped() {

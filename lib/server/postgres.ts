@@ -196,7 +196,10 @@ export class Postgres extends Construct implements IPostgres {
             // What is read only when a container starts.
             annotations: {
               'cdk8s-postgres/config-sha256': sha256(conf),
-              ...(exporter && { 'cdk8s-postgres/metrics-sha256': sha256(metricsQueries()) }),
+              ...(exporter && {
+                'cdk8s-postgres/metrics-sha256': sha256(metricsQueries()),
+                'kubectl.kubernetes.io/default-container': 'postgres',
+              }),
             },
           },
           spec: hardenedPod({

@@ -1,4 +1,5 @@
 import { getItems, getJson, kubectl, poll, tryKubectl } from './kubectl';
+import type { Lacks } from './left-out';
 import type { Claim, Node, StorageClass, Volume } from './objects';
 import { readVersion, type ServerVersion } from './older-servers';
 import { say } from './progress';
@@ -19,6 +20,7 @@ export interface Cluster {
   readonly blockClass: StorageClass;
   /** Whether the container runtime lays anonymous volumes over the paths that an image declares. */
   readonly mountsDeclaredVolumes: boolean;
+  readonly lacks: Lacks;
 }
 
 /** Finds out what the cluster is, and refuses one that the suite can't work on or must not touch. */
@@ -45,6 +47,10 @@ export async function openCluster(): Promise<Cluster> {
     storageClass,
     blockClass: blockClass(classes),
     mountsDeclaredVolumes: !runtimes.every((runtime) => runtime.startsWith('cri-o:')),
+    lacks: {
+      serviceMonitors: (await tryKubectl(['get', 'crd', 'servicemonitors.monitoring.coreos.com'])).status !== 0,
+      exporter: process.env['E2E_EXPORTER'] === 'no',
+    },
   };
 }
 

@@ -12,7 +12,7 @@ export const CLAIM = 'data-postgres-postgresql-0';
 export const PASSWORD = `p:@/\\'" $x%&$(PGUSER)\`#!`;
 const SQL = (file: string) => fs.readFileSync(path.join(__dirname, 'sql', file), 'utf8');
 
-/** The home-lab system in its namespace, with its Secret: what a user has before the first `kubectl apply`. */
+/** The home-lab system in its namespace, with its Secrets: what a user has before the first `kubectl apply`. */
 export class HomeLabOnCluster {
   readonly server = new Server(NAMESPACE, 'postgres-postgresql');
 
@@ -27,6 +27,8 @@ export class HomeLabOnCluster {
     await createNamespace(NAMESPACE);
     const password = `--from-literal=postgres-password=${PASSWORD}`;
     await kubectl(['create', 'secret', 'generic', 'postgres-postgresql', '-n', NAMESPACE, password]);
+    const metrics = '--from-literal=password=e2e-metrics';
+    await kubectl(['create', 'secret', 'generic', 'postgres-metrics', '-n', NAMESPACE, metrics]);
     return new HomeLabOnCluster(cluster, rendered);
   }
 

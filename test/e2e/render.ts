@@ -5,6 +5,7 @@ import path from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { SystemApp } from '../../lib';
 import type { Cluster } from './cluster';
+import { leaveOut } from './left-out';
 import { fitTo, type Manifest } from './older-servers';
 import { say } from './progress';
 
@@ -56,7 +57,9 @@ function prepare(folder: string, cluster: Cluster): Rendered {
     const text = fs.readFileSync(file, 'utf8');
     const classed = text.replaceAll('storageClassName: nfs-client', `storageClassName: ${cluster.storageClass}`);
     const objects = parse(classed);
-    const { objects: kept, stripped } = fitTo(cluster.version, objects);
+    const there = leaveOut(cluster.lacks, objects);
+    const { objects: kept, stripped: older } = fitTo(cluster.version, there.objects);
+    const stripped = [...there.stripped, ...older];
     all.push(...objects);
     for (const line of stripped) say(`left out of ${path.basename(file)}: ${line}`);
     if (classed !== text) say(`class ${cluster.storageClass} instead of nfs-client in ${path.basename(file)}`);

@@ -6,6 +6,9 @@ import {
   Credentials,
   LogicalBackup,
   LogicalRestore,
+  Metrics,
+  MetricsMonitor,
+  MonitoringRole,
   PostgresEndpoint,
   type PostgresEndpointProps,
   PostgresImage,
@@ -25,6 +28,10 @@ const withServer =
     server(chart, props);
 const withImage = (image: PostgresImage): Build => withServer({ image });
 const gibibyte = { size: Size.gibibytes(1) };
+const monitoring = (username?: string) => Credentials.fromSecret('pg-metrics', { passwordKey: 'password', username });
+const withMetrics = (username?: string, image?: string): Build =>
+  withServer({ metrics: Metrics.exporter({ credentials: monitoring(username), image }) });
+const watched = (chart: Chart) => server(chart, { metrics: Metrics.exporter({ credentials: monitoring('watcher') }) });
 const digest = `sha256:${'0a'.repeat(32)}`;
 
 const BITNAMI = PostgresImage.bitnami('17.6.0-debian-12-r4');
@@ -586,6 +593,77 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
     line: 'chart/claims: `id` must not be "claims", which is the file of claims that never change, got "claims"; write "backups"',
     right: (chart) =>
       new LogicalBackup(chart, 'backup', { of: server(chart), to: volume(chart), schedule: Schedule.daily('02:00') }),
+  },
+  'metrics read by a superuser': {
+    wrong: withMetrics(),
+    line: 'chart/server: `metrics.credentials.username` must be a role of its own, since metrics need no superuser, got "postgres"; write `Credentials.fromSecret("postgres-metrics", { username: "postgres_exporter", passwordKey: "password" })`',
+    right: withMetrics('postgres_exporter'),
+  },
+  "metrics read by this server's superuser": {
+    wrong: withServer({
+      superuser: Credentials.fromSecret('pg', { passwordKey: 'password', username: 'boss' }),
+      metrics: Metrics.exporter({ credentials: monitoring('boss') }),
+    }),
+    line: 'chart/server: `metrics.credentials.username` must be a role of its own, since metrics need no superuser, got "boss"; write `Credentials.fromSecret("postgres-metrics", { username: "postgres_exporter", passwordKey: "password" })`',
+    right: withMetrics('boss'),
+  },
+  'a monitoring role that the exporter cannot log in as': {
+    wrong: withMetrics('the watcher'),
+    line: 'chart/server: `metrics.credentials.username` must have no white space, which postgres_exporter cannot take, got "the watcher"; write for example "postgres_exporter"',
+    right: withMetrics('the-watcher'),
+  },
+  'a password of metrics in plain text': {
+    wrong: withServer({ metrics: Metrics.exporter({ credentials: 'hunter2' as unknown as Credentials }) }),
+    line: 'chart/server: `metrics.credentials` must refer to a Secret, got nothing that can be shown; write `Credentials.fromSecret("name-of-secret", { passwordKey: "key" })`',
+    right: withMetrics('watcher'),
+  },
+  'an exporter that moves by itself': {
+    wrong: withMetrics('watcher', 'quay.io/prometheuscommunity/postgres-exporter:latest'),
+    line: 'chart/server: `metrics.image` must not be a tag that moves by itself, got "quay.io/prometheuscommunity/postgres-exporter:latest"; name a minor release in the tag or give a digest ("@sha256:…")',
+    right: withMetrics('watcher', `quay.io/prometheuscommunity/postgres-exporter@${digest}`),
+  },
+  'an exporter that is no image': {
+    wrong: withMetrics('watcher', 'postgres exporter'),
+    line: 'chart/server: `metrics.image` must be an image reference, got "postgres exporter"; write for example "quay.io/prometheuscommunity/postgres-exporter:v0.20.1"',
+    right: withMetrics('watcher', 'registry.example.com/postgres-exporter:v0.20.1'),
+  },
+  "the exporter's password in plain text": {
+    wrong: (chart) =>
+      ApiObject.of(watched(chart).node.findChild('stateful-set')).addJsonPatch(
+        JsonPatch.add('/spec/template/spec/containers/1/env/-', { name: 'DATA_SOURCE_PASS', value: 'hunter2' }),
+      ),
+    line: 'chart/server/stateful-set: `env` of container "metrics" must take DATA_SOURCE_PASS from a Secret, got a value in plain text; use `valueFrom.secretKeyRef`',
+    right: watched,
+  },
+  'a monitor of a server without metrics': {
+    wrong: (chart) => new MetricsMonitor(chart, 'monitor', { of: server(chart) }),
+    line: 'chart/monitor: `of` must be a server with metrics, got "chart/server"; give the server `metrics: Metrics.exporter({ … })`',
+    right: (chart) => new MetricsMonitor(chart, 'monitor', { of: watched(chart) }),
+  },
+  'a monitor in another namespace': {
+    wrong: (chart) =>
+      new MetricsMonitor(new Chart(chart, 'other', { namespace: 'other' }), 'monitor', { of: watched(chart) }),
+    line: 'chart/other/monitor: `of` must be in this chart\'s namespace, other, got "ns"; put both into charts of one namespace',
+    right: (chart) => new MetricsMonitor(chart, 'monitor', { of: watched(chart), labels: { release: 'prometheus' } }),
+  },
+  'a scrape every half second': {
+    wrong: (chart) => new MetricsMonitor(chart, 'monitor', { of: watched(chart), interval: Duration.millis(500) }),
+    line: 'chart/monitor: `interval` must be whole seconds from 1 to 86400, got "0.5 s"; write for example `Duration.seconds(1)`',
+    right: (chart) => new MetricsMonitor(chart, 'monitor', { of: watched(chart), interval: Duration.seconds(30) }),
+  },
+  'a monitoring role that is the superuser': {
+    wrong: (chart) => new MonitoringRole(chart, 'role', { of: server(chart), credentials: monitoring() }),
+    line: 'chart/role: `credentials.username` must be a role of its own, since metrics need no superuser, got "postgres"; write `Credentials.fromSecret("postgres-metrics", { username: "postgres_exporter", passwordKey: "password" })`',
+    right: (chart) => new MonitoringRole(chart, 'role', { of: server(chart), credentials: monitoring('watcher') }),
+  },
+  'a monitoring role of a server in another namespace': {
+    wrong: (chart) =>
+      new MonitoringRole(new Chart(chart, 'other', { namespace: 'other' }), 'role', {
+        of: server(chart),
+        credentials: monitoring('watcher'),
+      }),
+    line: 'chart/other/role: `of` must be in this chart\'s namespace, other, got "ns"; put both into charts of one namespace',
+    right: (chart) => new MonitoringRole(chart, 'role', { of: server(chart), credentials: monitoring('watcher') }),
   },
   'a restore of a file elsewhere': {
     wrong: (chart) => new LogicalRestore(chart, 'restore', { from: backup(chart), file: '../etc/passwd' }),

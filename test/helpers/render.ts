@@ -41,7 +41,9 @@ export function refusal(build: (chart: Chart) => void, props?: ChartProps): stri
 }
 
 export function find(objects: Manifest[], kind: string, name?: string): Manifest {
-  const found = objects.filter((o) => o.kind === kind && (name === undefined || o.metadata.name === name));
+  const found = objects.filter(
+    (o) => o.kind === kind && (name === undefined || (o.metadata.name ?? o.metadata.generateName) === name),
+  );
   if (found.length !== 1) throw new Error(`expected one ${kind} ${name ?? ''}, found ${found.length}`);
   return found[0]!;
 }

@@ -56,9 +56,11 @@ afterAll(() => fs.rmSync(copy, { recursive: true, force: true }));
 describe('the tarball', () => {
   it('holds the compiled library, its types and its scripts, and nothing else', () => {
     const packed = Object.keys(filesIn(path.join(consumer, 'node_modules/cdk8s-postgres')));
-    const modules = Object.keys(filesIn(path.join(ROOT, 'lib')))
-      .filter((file) => file.endsWith('.ts'))
-      .map((file) => file.replace(/\.ts$/, ''));
+    const modules = ['lib', 'imports'].flatMap((folder) =>
+      Object.keys(filesIn(path.join(ROOT, folder)))
+        .filter((file) => file.endsWith('.ts'))
+        .map((file) => path.join(folder, file.replace(/\.ts$/, ''))),
+    );
     const scripts = Object.keys(filesIn(path.join(ROOT, 'lib/scripts')));
     const expected = [
       'CHANGELOG.md',
@@ -66,7 +68,7 @@ describe('the tarball', () => {
       'README.md',
       'package.json',
       ...modules.flatMap((module) => [`build/${module}.js`, `build/${module}.d.ts`]),
-      ...scripts.map((script) => `build/scripts/${script}`),
+      ...scripts.map((script) => `build/lib/scripts/${script}`),
     ];
     expect(packed.sort()).toEqual(expected.sort());
   });
@@ -106,8 +108,8 @@ describe('a consumer', () => {
     const configMaps = Object.values(rendered)
       .flatMap((text) => parseAllDocuments(text).map((document) => document.toJS()))
       .filter(({ kind }) => kind === 'ConfigMap');
-    const mounted = configMaps.flatMap(({ data }) => Object.entries(data)).filter(([name]) => /\.(sh|awk)$/.test(name));
     const scripts = filesIn(path.join(ROOT, 'lib/scripts'));
+    const mounted = configMaps.flatMap(({ data }) => Object.entries(data)).filter(([name]) => name in scripts);
 
     expect(mounted.filter(([name, text]) => scripts[name] !== text).map(([name]) => name)).toEqual([]);
     expect([...new Set(mounted.map(([name]) => name))].sort()).toEqual(Object.keys(scripts));

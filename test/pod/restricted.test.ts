@@ -5,6 +5,8 @@ import {
   Credentials,
   LogicalBackup,
   LogicalRestore,
+  Metrics,
+  MonitoringRole,
   Postgres,
   PostgresEndpoint,
   PostgresImage,
@@ -18,6 +20,7 @@ import type { Manifest } from '../helpers/render';
 /** Every construct of the library with other choices than home-lab's. */
 function everything(): Manifest[] {
   const chart = new Chart(new App(), 'all', { namespace: 'ns' });
+  const credentials = Credentials.fromSecret('metrics', { passwordKey: 'password', usernameKey: 'user' });
   const of = new Postgres(chart, 'server', {
     name: 'pg',
     image: PostgresImage.alpine('17.6', { release: '3.22' }),
@@ -25,7 +28,9 @@ function everything(): Manifest[] {
     superuser: Credentials.fromSecret('pg', { passwordKey: 'password', usernameKey: 'user' }),
     service: 'Headless',
     initScripts: { '01.sql': 'SELECT 1;' },
+    metrics: Metrics.exporter({ credentials }),
   });
+  new MonitoringRole(chart, 'role', { of, credentials });
   const to = new BackupVolume(chart, 'volume', { name: 'pg-backup', size: Size.gibibytes(1) });
   const from = new LogicalBackup(chart, 'backup', { of, to, schedule: Schedule.daily('02:00') });
   new LogicalRestore(chart, 'restore', { from });
@@ -72,8 +77,8 @@ const ALLOWED_VOLUMES = [
 
 describe('Pod Security "restricted", over all objects', () => {
   it('finds the pods of every kind that makes some', () => {
-    expect(pods).toHaveLength(11);
-    expect(containers).toHaveLength(12);
+    expect(pods).toHaveLength(14);
+    expect(containers).toHaveLength(18);
   });
 
   it.each(pods)('%s', (_, pod) => {

@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import { App, Testing } from 'cdk8s';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { Schedule } from '../../lib';
 import { manifestSerializer } from '../../lib/testing';
 import { HomeLab } from '../../systems/home-lab';
@@ -12,12 +14,15 @@ beforeAll(() => {
   objects = Testing.synth(new HomeLab(new App(), 'home-lab'));
 });
 
-const get = (kind: string, name?: string) => find(objects, kind, name);
+const SERVER = 'postgres-postgresql';
+const RESTORE = 'postgres-restore-';
+const get = (kind: string, name = NAMES[kind]) => find(objects, kind, name);
+/** Of the kinds that there are several of. */
+const NAMES: Record<string, string> = { CronJob: 'postgres-backup', Job: RESTORE, Service: SERVER };
 const BUTTONS = { 'postgres-backup-now': 'backup', 'postgres-restore-fresh': 'restore' };
 const podOf = (object: Manifest): Manifest =>
   (object.kind === 'CronJob' ? object.spec.jobTemplate.spec : object.spec).template.spec;
-const pods = () =>
-  objects.filter((object) => ['StatefulSet', 'CronJob', 'Job'].includes(object.kind)).map((object) => podOf(object));
+const pods = () => objects.filter(({ kind }) => ['StatefulSet', 'CronJob', 'Job'].includes(kind)).map(podOf);
 const env = (container: Manifest): Record<string, unknown> =>
   Object.fromEntries(container.env.map((e: Manifest) => [e.name, e.value ?? e.valueFrom]));
 const labels = { 'app.kubernetes.io/name': 'postgres', 'app.kubernetes.io/part-of': 'home-lab' };
@@ -49,10 +54,10 @@ describe('home-lab', () => {
     const selector = Object.entries(get('Service').spec.selector);
     const matches = (template: Manifest) => selector.every(([key, value]) => template.metadata.labels[key] === value);
     expect(matches(get('StatefulSet').spec.template)).toBe(true);
-    for (const { spec } of objects.filter((object) => object.kind === 'CronJob')) {
+    for (const { spec } of objects.filter(({ kind }) => kind === 'CronJob')) {
       expect(matches(spec.jobTemplate.spec.template)).toBe(false);
     }
-    expect(matches(get('Job').spec.template)).toBe(false);
+    for (const job of objects.filter(({ kind }) => kind === 'Job')) expect(matches(job.spec.template)).toBe(false);
     expect(get('StatefulSet').spec.selector.matchLabels).toEqual(get('Service').spec.selector);
   });
 
@@ -75,17 +80,93 @@ describe('home-lab', () => {
 
   it('mounts the data once, at /var/lib/postgresql, with PGDATA=/var/lib/postgresql/data', () => {
     const pod = podOf(get('StatefulSet'));
-    for (const container of [...pod.initContainers, ...pod.containers]) {
+    for (const container of [...pod.initContainers, pod.containers[0]]) {
       const mounts = container.volumeMounts.filter((m: Manifest) => m.name === 'data');
       expect(mounts).toEqual([{ name: 'data', mountPath: '/var/lib/postgresql' }]);
       expect(env(container)['PGDATA']).toBe('/var/lib/postgresql/data');
     }
+    const others = pod.containers.slice(1).flatMap((container: Manifest) => container.volumeMounts);
+    expect(others.filter((m: Manifest) => m.name === 'data')).toEqual([]);
   });
 
   it('HL-3: resources', () => {
     expect(podOf(get('StatefulSet')).containers[0].resources).toEqual({
       requests: { cpu: '100m', memory: '256Mi' },
       limits: { cpu: '500m', memory: '1Gi' },
+    });
+  });
+
+  describe('HL-4: metrics', () => {
+    const metrics = () => podOf(get('StatefulSet')).containers[1];
+    const secret = (more = {}) => ({ secretKeyRef: { name: 'postgres-metrics', key: 'password', ...more } });
+
+    it('come from an exporter of one release in the pod of the server, on port 9187, as 999', () => {
+      expect(podOf(get('StatefulSet')).containers.map((c: Manifest) => c.name)).toEqual(['postgres', 'metrics']);
+      expect(metrics().image).toBe('quay.io/prometheuscommunity/postgres-exporter:v0.20.1');
+      expect(metrics().command[0]).toBe('/bin/postgres_exporter');
+      expect(metrics().ports).toEqual([{ name: 'metrics', containerPort: 9187 }]);
+      expect(metrics().securityContext).toMatchObject({ runAsUser: 999, readOnlyRootFilesystem: true });
+      expect(metrics().resources.limits).toEqual({ cpu: '200m', memory: '128Mi' });
+    });
+
+    it('are read inside the pod with a role of its own, whose password is never put together with anything', () => {
+      expect(env(metrics())).toEqual({
+        DATA_SOURCE_URI: '127.0.0.1:5432/postgres?sslmode=disable&connect_timeout=5&application_name=postgres_exporter',
+        DATA_SOURCE_USER: 'postgres_exporter',
+        DATA_SOURCE_PASS: secret({ optional: true }),
+      });
+      expect(env(podOf(get('StatefulSet')).containers[0])).toMatchObject({
+        MONITORING_USER: 'postgres_exporter',
+        MONITORING_PASSWORD: secret({ optional: true }),
+      });
+      const [job] = podOf(get('Job', 'postgres-monitoring-role-')).containers;
+      expect(env(job)).toMatchObject({ MONITORING_USER: 'postgres_exporter', MONITORING_PASSWORD: secret() });
+    });
+
+    it('cut no application off: no readiness of the exporter counts, nor does its Secret', () => {
+      expect(metrics()).not.toHaveProperty('readinessProbe');
+      expect(metrics()).not.toHaveProperty('startupProbe');
+      expect(metrics().livenessProbe.tcpSocket).toEqual({ port: 'metrics' });
+      expect(get('Service').spec.publishNotReadyAddresses).toBe(true);
+    });
+
+    it('have a Service of their own that leads to the server, and the ServiceMonitor selects that one only', () => {
+      const service = get('Service', 'postgres-postgresql-metrics');
+      expect(service.spec).toMatchObject({
+        clusterIP: 'None',
+        selector: get('StatefulSet').spec.selector.matchLabels,
+        publishNotReadyAddresses: true,
+        ports: [{ name: 'metrics', port: 9187, targetPort: 'metrics' }],
+      });
+      const monitor = get('ServiceMonitor');
+      expect(monitor.apiVersion).toBe('monitoring.coreos.com/v1');
+      expect(monitor.metadata.namespace).toBe(service.metadata.namespace);
+      expect(monitor.spec.endpoints).toEqual([{ port: service.spec.ports[0].name }]);
+      const wanted = Object.entries(monitor.spec.selector.matchLabels);
+      const selected = objects.filter(
+        ({ kind, metadata }) => kind === 'Service' && wanted.every(([key, value]) => metadata.labels[key] === value),
+      );
+      expect(selected).toEqual([service]);
+    });
+
+    it('tell the age of the backup: the exporter mounts the queries, and a change of them rolls the pod', () => {
+      expect(metrics().command).toContain('--extend.query-path=/etc/postgres_exporter/exporter-queries.yaml');
+      expect(metrics().volumeMounts).toEqual([
+        { name: 'metrics', mountPath: '/etc/postgres_exporter', readOnly: true },
+      ]);
+      const queries = get('ConfigMap', 'postgres-postgresql-metrics').data['exporter-queries.yaml'];
+      expect(Object.keys(parse(queries))).toEqual(['pg_backup', 'pg_database']);
+      const sum = createHash('sha256').update(queries).digest('hex');
+      expect(get('StatefulSet').spec.template.metadata.annotations['cdk8s-postgres/metrics-sha256']).toBe(sum);
+    });
+
+    it('get their role at the first start, before it counts as complete, or by a Job that only `kubectl create` takes', () => {
+      const init = Object.keys(get('ConfigMap', 'postgres-postgresql-init-scripts').data);
+      expect(init.sort()).toEqual(['zzy-monitoring-role.sh', 'zzz-initialized.sh']);
+      const scripts = Object.keys(get('ConfigMap', 'postgres-postgresql-scripts').data);
+      expect(scripts).toEqual(expect.arrayContaining(['lib.sh', 'monitoring-role.sh', 'monitoring-role.sql']));
+      const { metadata } = get('Job', 'postgres-monitoring-role-');
+      expect(metadata).not.toHaveProperty('name');
     });
   });
 
@@ -154,8 +235,9 @@ describe('home-lab', () => {
   it('reads passwords from the Secret and holds none', () => {
     const text = JSON.stringify(objects.filter((object) => object.kind !== 'ConfigMap'));
     expect(objects.map((object) => object.kind)).not.toContain('Secret');
-    expect(text.match(/"name":"(PGPASSWORD|POSTGRES_PASSWORD)","value":/g)).toBeNull();
-    expect(text.match(/"name":"(PGPASSWORD|POSTGRES_PASSWORD)","valueFrom":/g)).toHaveLength(5);
+    expect(text.match(/"name":"\w*PASS(WORD)?","value":/g)).toBeNull();
+    expect(text.match(/"name":"(PGPASSWORD|POSTGRES_PASSWORD)","valueFrom":/g)).toHaveLength(6);
+    expect(text.match(/"name":"(MONITORING_PASSWORD|DATA_SOURCE_PASS)","valueFrom":/g)).toHaveLength(3);
   });
 
   describe('buttons', () => {
