@@ -144,10 +144,10 @@ const stamps = (times: Iterable<number>) => [...times].sort((a, b) => a - b).map
 
 const THREE_YEARS = 1096;
 
-/** Judges every step of a dozen lives. */
+/** Judges every step of some lives. */
 const always = (judge: (step: Step, tiers: Tiers, timeZone: string, history: Map<number, string>) => void) =>
   check(
-    12,
+    8,
     fc.property(life(THREE_YEARS, 4, 2), tiers, zone, (life, tiers, timeZone) => {
       const history = new Map<number, string>();
       for (const step of live(life, THREE_YEARS, tiers, timeZone)) {

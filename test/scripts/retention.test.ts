@@ -150,6 +150,94 @@ describe('retention', () => {
   });
 });
 
+describe('tiers', () => {
+  const tiers = { RETENTION_DAILY: '2', RETENTION_WEEKLY: '2', RETENTION_MONTHLY: '2' };
+  const october = (...days: number[]) => nights(days).map((name) => name.replace('2026-11', '2026-10'));
+
+  it('keep the first dump of a day, week and month, and say so', () => {
+    for (const name of [...october(3, 30), ...nights([1, 2, 4, 9, 10, 11])]) box.backup(name);
+    const later = nights([11])[0]!.replace('020000', '150000');
+    box.backup(later);
+    box.setClock('2026-11-11 15:10:00Z');
+    const { status, err } = retain(1, tiers);
+    expect(status).toBe(0);
+    expect(box.names()).toEqual(withManifests([...october(3), ...nights([1, 2, 9, 10, 11]), later]));
+    const reasons = [...err.matchAll(/retention: keeping (.*)\n/g)].map(([, line]) => line);
+    expect(reasons).toEqual([
+      `${october(3)}: month 2026-10`,
+      `${nights([1])}: month 2026-11`,
+      `${nights([2])}: week 2026-W45`,
+      `${nights([9])}: week 2026-W46`,
+      `${nights([10])}: day 2026-11-10`,
+      `${nights([11])}: day 2026-11-11`,
+      `${later}: last 1`,
+    ]);
+    expect(err).toContain('retention: tiers: last 1, daily 2, weekly 2, monthly 2, by the calendar of Etc/UTC\n');
+    expect(err).toContain('retention: kept 7 of at most 7: ');
+    const before = box.contents();
+    retain(1, tiers);
+    expect(box.contents()).toEqual(before);
+  });
+
+  it('count by the calendar of their zone, whatever the zone of the pod', () => {
+    // In Berlin both are of 2026-11-03.
+    const [first, second] = ['2026-11-02-233000', '2026-11-03-020000'].map((at) => `postgres-backup-${at}.sql.gz`);
+    for (const name of [first!, second!, ...nights([4])]) box.backup(name);
+    retain(1, { RETENTION_DAILY: '2', RETENTION_TIME_ZONE: 'Europe/Berlin', TZ: 'America/New_York' });
+    expect(box.names()).toEqual(withManifests([first!, ...nights([4])]));
+  });
+
+  it('after a pause of months keep what was kept before it', () => {
+    for (const name of nights([1, 2, 3])) box.backup(name);
+    box.setClock('2027-06-01 02:00:30Z');
+    const fresh = box.backup('postgres-backup-2027-06-01-020000.sql.gz');
+    retain(1, { RETENTION_DAILY: '3' });
+    expect(box.names()).toEqual(withManifests([...nights([2, 3]), fresh]));
+  });
+
+  it('neither count nor remove what is not verified, not their own, of another server or from the future', () => {
+    const others = [
+      box.put('postgres-backup-2026-11-01-010000.sql.gz'),
+      box.put('postgres-backup-extra-2026-11-01-010000.sql.gz'),
+      box.backup('postgres-backup-2026-11-01-011500.sql.gz', { systemIdentifier: '7001' }),
+      box.backup('postgres-backup-2026-12-01-010000.sql.gz'),
+      box.backup('postgres-backup-2026-11-01-013000.sql.gz', { bytes: 1 }),
+    ];
+    const before = box.contents();
+    for (const name of nights([1, 2, 3])) box.backup(name);
+    retain(1, { RETENTION_MONTHLY: '1' });
+    expect(box.contents()).toMatchObject(before);
+    const left = box.names().filter((name) => !others.some((other) => name.startsWith(other)));
+    expect(left).toEqual(withManifests(nights([1, 3])));
+  });
+
+  it.each([
+    [{ RETENTION_LAST: '0' }, 'RETENTION_LAST must be a whole number from 1 to 100000, got `0`'],
+    [{ RETENTION_DAILY: '-1' }, 'RETENTION_DAILY must be a whole number from 0 to 100000, got `-1`'],
+    [{ RETENTION_WEEKLY: '1.5' }, 'RETENTION_WEEKLY must be a whole number from 0 to 100000, got `1.5`'],
+    [{ RETENTION_MONTHLY: '100001' }, 'RETENTION_MONTHLY must be a whole number from 0 to 100000, got `100001`'],
+    [
+      { RETENTION_TIME_ZONE: '../../../etc/passwd' },
+      'RETENTION_TIME_ZONE must be a name of the IANA time zone database, got `../../../etc/passwd`',
+    ],
+    [{ RETENTION_TIME_ZONE: 'Europe/Atlantis' }, 'the image has no data for the time zone RETENTION_TIME_ZONE'],
+    [{ RETENTION_TIME_ZONE: 'Europe' }, 'the image has no data for the time zone RETENTION_TIME_ZONE'],
+  ])('are refused before anything is touched: %j', (wrong, line) => {
+    for (const name of nights([1, 2, 3])) box.backup(name);
+    const before = box.contents();
+    const { status, err } = retain(1, wrong);
+    expect(status).toBe(1);
+    expect(err).toMatch(/ environment: error: .*; .*\n$/);
+    expect(err).toContain(`error: ${line}`);
+    expect(box.contents()).toEqual(before);
+  });
+
+  it('may be written with zeros in front', () => {
+    for (const name of nights([1, 2, 3])) box.backup(name);
+    expect(retain(1, { RETENTION_DAILY: '008' }).err).toContain('kept 3 of at most 9');
+  });
+});
+
 describe('a removal that is killed', () => {
   // The volume is flushed twice while one backup is removed, and `sync` is the only program in between.
   it.each([1, 2])('leaves nothing that lies at step %i, and the next run ends it', (step) => {
