@@ -123,9 +123,7 @@ warn_of_skipped() {
 
 dump_pipe() {
   set +e
-  # What pg_dumpall says is read below, in English.
-  PGOPTIONS="${PGOPTIONS:+$PGOPTIONS }-c lc_messages=C" \
-    pg_dumpall --no-password --database="$PGDATABASE" --lock-wait-timeout="${LOCK_WAIT_TIMEOUT}s" 2>"$work/pg_dumpall.log" |
+  pg_dumpall --no-password --database="$PGDATABASE" --lock-wait-timeout="${LOCK_WAIT_TIMEOUT}s" 2>"$work/pg_dumpall.log" |
     "${compress[@]}" 2>"$work/compress.log" >"$partial"
   printf '%s\n' "${PIPESTATUS[*]}" >"$work/status"
 }

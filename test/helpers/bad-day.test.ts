@@ -104,6 +104,11 @@ describe('what is left', () => {
     expect(changes({ a: '1', b: '1', c: '1' }, { b: '2', c: '1', d: '1' })).toBe('− a, ~ b, + d');
     const dumps = { 'x-2026-11-01-020000.sql.gz': '1', 'x-2026-11-02-020000.sql.gz': '2' };
     expect(changes({}, dumps)).toBe('+ 2 × x-<time>.sql.gz');
+    const whole = { d: '1', 'd.manifest.json': '1' };
+    expect(changes({}, whole)).toBe('+ d with its manifest');
+    expect(changes(whole, {})).toBe('− d with its manifest');
+    expect(changes(whole, { d: '1' })).toBe('− d.manifest.json');
+    expect(changes({ d: '1' }, { 'd.manifest.json': '1' })).toBe('− d, + d.manifest.json');
   });
 
   it('and the last words make the outcome', () => {

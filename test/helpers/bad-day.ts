@@ -54,11 +54,18 @@ export function lastWords(log: string): string {
 
 /** `unchanged`, or what is new, gone and changed, with how many where names differ only in what is normalized. */
 export function changes(before: Listing, after: Listing): string {
+  const sign = (name: string): string => {
+    if (!(name in before)) return name in after ? '+' : '';
+    if (!(name in after)) return '−';
+    return before[name] === after[name] ? '' : '~';
+  };
   const all = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
   const marks = all.flatMap((name) => {
-    if (!(name in before)) return [`+ ${normalized(name)}`];
-    if (!(name in after)) return [`− ${normalized(name)}`];
-    return before[name] === after[name] ? [] : [`~ ${normalized(name)}`];
+    const own = sign(name);
+    const data = name.endsWith(MANIFEST) ? name.slice(0, -MANIFEST.length) : undefined;
+    // Said together with its file.
+    if (own === '' || (data && sign(data) === own)) return [];
+    return [`${own} ${normalized(name)}${sign(name + MANIFEST) === own ? ' with its manifest' : ''}`];
   });
   const counted = [...new Set(marks)].map((mark) => {
     const count = marks.filter((one) => one === mark).length;
@@ -66,6 +73,8 @@ export function changes(before: Listing, after: Listing): string {
   });
   return counted.join(', ') || 'unchanged';
 }
+
+const MANIFEST = '.manifest.json';
 
 const CHANGING: ReadonlyArray<readonly [RegExp, string]> = [
   [/\b[0-9a-f]{64}\b/g, '<sha256>'],

@@ -110,7 +110,7 @@ describe.each(majors())('bad days of a dump, PostgreSQL %i', (major) => {
   badDay('dump', 'the server hangs before the dump', async () => {
     frozen(system.server.processes(), 'SIGSTOP');
     try {
-      const options: JobOptions = { clock: tonight(), env: { PGCONNECT_TIMEOUT: '2', CONNECT_WAIT: '3' } };
+      const options: JobOptions = { clock: tonight(), env: { PGCONNECT_TIMEOUT: '2', CONNECT_WAIT: '6' } };
       const from = Date.now();
       const attempt = failed(await system.dump(options), /connect: error: .* cannot be reached .*timeout expired/);
       expect(Date.now() - from).toBeLessThan(15_000);

@@ -48,8 +48,7 @@ describe.each(majors())('a backup volume that turns read-only, PostgreSQL %i', (
     expect(after).toMatchObject(before);
     // What an operator does then.
     volume(
-      (path) =>
-        `disk=$(findmnt -no SOURCE ${path}); umount ${path}; e2fsck -fy "$disk" >/dev/null 2>&1; mount "$disk" ${path}`,
+      (path) => `umount ${path}; e2fsck -fy ${path}/../disk >/dev/null 2>&1; mount -o loop ${path}/../disk ${path}`,
     );
     good(await system.dump({ clock: night(5) }));
     const next = system.files.contents();
