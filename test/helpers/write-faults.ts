@@ -11,11 +11,12 @@ import { type Day, declared, render, TABLE } from './fault-table';
 function main(args: string[]): number {
   const folder = mkdtempSync(join(tmpdir(), 'faults-'));
   try {
-    const days = declared();
-    const files = args.length > 0 ? args : [...new Set(days.map((one) => one.file))];
+    const files = args.length > 0 ? args : [...new Set(declared().map((one) => one.file))];
     const command = ['vitest', 'run', '--config', 'test/vitest.config.ts', ...files];
     const { status } = spawnSync('npx', command, { stdio: 'inherit', env: { ...process.env, FAULTS_FOLDER: folder } });
     const ran = readdirSync(folder).map((name): Day => JSON.parse(readFileSync(join(folder, name), 'utf8')));
+    // Sources and table as they are now: the tests took their time, and another run can have written rows meanwhile.
+    const days = declared();
     writeFileSync(TABLE, render(days, ran, readFileSync(TABLE, 'utf8')));
     process.stdout.write(`docs/faults.md: ${ran.length} of ${days.length} bad days were run\n`);
     return status ?? 1;
