@@ -4,6 +4,8 @@ type Config = import('vitest/config', { with: { 'resolution-mode': 'import' }}).
 const root = `${__dirname}/..`;
 const minutes = (n: number) => n * 60_000;
 const REHEARSALS = ['test/rehearsal/**/*.test.ts', 'test/**/*.rehearsal.test.ts'];
+/** Minutes and gigabytes: `npm run test:large`, and part of `npm run test:full`. */
+const LARGE = 'test/rehearsal/**/*-large.test.ts';
 
 // Two files at a time in both projects: tests of commands and of pods wait about as much as they compute.
 module.exports = {
@@ -27,6 +29,7 @@ module.exports = {
           name: 'rehearsal',
           root,
           include: REHEARSALS,
+          exclude: process.env['TEST_LARGE'] ? [] : [LARGE],
           globalSetup: 'test/rehearsal/setup/setup.ts',
           testTimeout: minutes(2),
           hookTimeout: minutes(3),

@@ -169,6 +169,12 @@ stop_job() {
   kill -KILL -- "-$group" 2>/dev/null || true
 }
 
+# memory_ran_out: has the kernel killed a process of this container for its memory limit? (cgroup version 2, or 1) The parent
+# of that process may know only that it has ended.
+memory_ran_out() {
+  grep -qsE '^oom_kill [1-9]' /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control
+}
+
 # ---- files -------------------------------------------------------------------------------------------------------
 
 # file_bytes PATH: prints the size; -c is known to coreutils and to busybox
@@ -218,7 +224,9 @@ connection_problem() {
       problem="the server at $where is shutting down; run it again when its pod is ready" ;;
     *'password authentication failed'*)
       problem_kind=final
-      problem="the server at $where rejects the password of user ${PGUSER:-}; the Secret must hold the password that the server knows (changing the Secret alone does not change it: ALTER ROLE … PASSWORD)" ;;
+      problem="the server at $where rejects the password of user ${PGUSER:-}; the Secret must hold the password that the server knows (changing the Secret alone does not change it: ALTER ROLE … PASSWORD)"
+      [[ ${PGPASSWORD:-} != *$'\n' ]] ||
+        problem="the server at $where rejects the password of user ${PGUSER:-}; it ends in a line break: make the Secret with printf %s, not with echo" ;;
     *'no password supplied'*)
       problem_kind=final
       problem="the server at $where wants a password and PGPASSWORD is empty; check name and key of the Secret" ;;
@@ -288,7 +296,7 @@ remove_private_key() { rm -f -- "$private_key"; }
 # connect_server: waits a little for a server that is starting, then sets server_version (text), server_version_num,
 # server_major, system_identifier and server_is_superuser (t|f)
 connect_server() {
-  local said=$TMPDIR/connect.$$ answer='' waited=0 limit last='' tls
+  local said=$TMPDIR/connect.$$ answer='' began=$SECONDS limit last='' tls
   own_private_key
   while :; do
     if answer=$(run_psql -F '|' -c "SELECT current_setting('server_version_num'), current_setting('is_superuser') = 'on',
@@ -302,14 +310,14 @@ connect_server() {
       starting) limit=${CONNECT_WAIT_STARTING:-60} ;;
       *) limit=${CONNECT_WAIT:-15} ;;
     esac
-    if ((waited >= limit)); then
+    # A server that hangs takes PGCONNECT_TIMEOUT for each try.
+    if ((SECONDS - began >= limit)); then
       rm -f -- "$said"
       die connect "$problem"
     fi
     [ "$last" = "$problem_kind" ] || log connect "${problem%%;*}; trying for up to $limit s"
     last=$problem_kind
     sleep 1
-    waited=$((waited + 1))
   done
   rm -f -- "$said"
   IFS='|' read -r server_version_num server_is_superuser system_identifier server_version tls <<<"$answer"

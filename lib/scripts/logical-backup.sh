@@ -162,10 +162,16 @@ ended() {
   fi
 }
 
+readonly memory_cure='the pod ran out of memory: raise its memory limit and run it again'
+
 # volume_cure LOG STATUS
 volume_cure() {
   if grep -qi -e 'no space left' -e 'quota exceeded' "$1"; then
     printf 'the backup volume is full: grow the claim, keep fewer backups, or remove old ones by hand'
+  elif [ ! -w "$partial" ]; then
+    printf 'the backup volume has turned read-only: repair it (its node or its server logs why), then run it again'
+  elif memory_ran_out; then
+    printf '%s' "$memory_cure"
   elif [ "$2" = 137 ]; then
     printf 'was the pod out of memory? raise its memory limit and run it again'
   else
@@ -174,12 +180,19 @@ volume_cure() {
 }
 
 dump_cure() {
+  # pg_dump's end is all that pg_dumpall tells.
+  if memory_ran_out; then
+    printf '%s' "$memory_cure"
+    return
+  fi
   case $(<"$work/pg_dumpall.log") in
     *'statement timeout'* | *'lock timeout'*)
       printf 'a table was locked for more than %s s: end the session that holds it, or raise LOCK_WAIT_TIMEOUT' "$LOCK_WAIT_TIMEOUT" ;;
     *'permission denied'*) printf 'user %s may not read everything: use the superuser' "$PGUSER" ;;
     *'server closed the connection'* | *'terminating connection'* | *'connection to server'*)
       printf 'the server went away: look at its log, run it again when it is ready' ;;
+    *'out of shared memory'* | *max_locks_per_transaction*)
+      printf 'the dump locks every table of a database at once and the server has no room for so many locks: raise max_locks_per_transaction (64 by default; about as many as the largest database has tables, divided by max_connections), restart the server, and run it again' ;;
     *'newline or carriage return'*) printf 'pg_dumpall cannot dump a database whose name has a line break: rename it' ;;
     *'aborting because of server version mismatch'*) printf 'use an image of the server'\''s major version or newer' ;;
     *) if [ "$1" = 137 ]; then
@@ -215,6 +228,7 @@ verify() {
   log_file verify "${decompress[0]}: " "$work/decompress.log"
   log_file verify 'awk: ' "$work/awk.log"
   local cure='nothing was published; check the backup volume, then run it again'
+  ! memory_ran_out || cure=$memory_cure
   [ "$decompressed" = 0 ] || die verify "what was written to the volume is damaged: $COMPRESSION $(ended "$decompressed") when it read it back; $cure"
   [ "$read" = 0 ] || die verify "what was written to the volume cannot be read back (tee $(ended "$read")); $cure"
   [ "$scanned" = 0 ] || die verify "the dump cannot be checked (awk $(ended "$scanned")); $cure"

@@ -47,7 +47,7 @@ export class BackupFiles {
 
   /** Names and what they hold: equal only if nothing was touched. */
   contents(): Record<string, string> {
-    return Object.fromEntries(this.names().map((name) => [name, sha256(this.read(name))]));
+    return Object.fromEntries(this.names().map((name) => [name, name.endsWith('/') ? '' : sha256(this.read(name))]));
   }
 
   put(name: string, content = `content of ${name}`): string {

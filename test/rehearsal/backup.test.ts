@@ -1,61 +1,25 @@
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { majors, Rehearsal } from '.';
-import { BackupFiles, fault } from './backup-volume';
-import { BACKUP, DATA_CLAIM, homeLab, PASSWORD, SERVER } from './home-lab';
-import type { Attempt, JobHandle, JobOptions, JobResult, Major, PodHandle, VolumeKind } from './runner/types';
-
-interface System {
-  cluster: Rehearsal;
-  server: PodHandle;
-  files: BackupFiles;
-  /** One attempt per Job: what is tried again, and how often, is Kubernetes' business. */
-  dump(options?: JobOptions): Promise<JobResult>;
-  start(options?: JobOptions): Promise<JobHandle>;
-}
-
-async function open(major: Major, volume: VolumeKind = { kind: 'squash' }): Promise<System> {
-  const cluster = await Rehearsal.open({
-    major,
-    objects: homeLab(major, { backup: { retries: 0 } }),
-    volumes: { [DATA_CLAIM]: { kind: 'squash' }, [BACKUP]: volume },
-  });
-  try {
-    const server = await cluster.startStatefulSet(SERVER);
-    await server.waitReady(60_000);
-    return {
-      cluster,
-      server,
-      files: new BackupFiles(cluster.claim(BACKUP)),
-      dump: (options) => cluster.runCronJob(BACKUP, options),
-      start: (options) => cluster.startCronJob(BACKUP, options),
-    };
-  } catch (error) {
-    await cluster.close();
-    throw error;
-  }
-}
-
-const night = (day: number) => `2026-11-${String(day).padStart(2, '0')} 02:00:00`;
-const nights = (...days: number[]) => days.map((day) => expect.stringContaining(`-${night(day).slice(0, 10)}-`));
-
-function good(result: JobResult): JobResult {
-  expect(result.succeeded, result.log).toBe(true);
-  return result;
-}
-
-/** The only attempt failed, and its last line gives cause and remedy in our form. */
-function failed(result: JobResult, reason: RegExp): Attempt {
-  expect(result.succeeded, result.log).toBe(false);
-  expect(result.attempts).toHaveLength(1);
-  const [attempt] = result.attempts as [Attempt];
-  expect(attempt.exitCode).not.toBe(0);
-  const last = attempt.log.trimEnd().split('\n').at(-1);
-  expect(last).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [\w.-]+: error: .+; .+$/);
-  expect(last).toMatch(reason);
-  return attempt;
-}
+import { badDay, type Outcome, outcome } from '../helpers/bad-day';
+import { image, majors } from '.';
+import {
+  Backups,
+  failed,
+  goOn,
+  good,
+  neverEnds,
+  night,
+  nights,
+  PG_DUMPALL,
+  pgDumpall,
+  untilTold,
+  writes,
+} from './backup-kit';
+import { type BackupFiles, fault } from './backup-volume';
+import { BACKUP, homeLab, PASSWORD, SERVER } from './home-lab';
+import type { Attempt, JobOptions, JobResult, Major, Overlay } from './runner/types';
 
 // ---- what is dumped ------------------------------------------------------------------------------------------------
 
@@ -75,7 +39,7 @@ const TABLES = `
   CREATE TABLE "odd ""name""" AS SELECT E'-- PostgreSQL database cluster dump complete\\n\\\\.' AS t;
   CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $f$ SELECT E'\\n\\\\connect other\\n' $f$;`;
 
-async function fill({ cluster }: System): Promise<void> {
+async function fill({ cluster }: Backups): Promise<void> {
   await cluster.psql(CONTENT);
   await cluster.psql(TABLES, { db: 'backup_test' });
   await cluster.psql(TABLES, { db: HOSTILE });
@@ -86,12 +50,12 @@ const comparable = (sql: string) =>
   sql.replace(/^\\(un)?restrict .*$/gm, '').replace(/^-- (Dumped|Started|Completed).*$/gm, '');
 
 describe.each(majors('all'))('backup, PostgreSQL %i', (major) => {
-  let system: System;
+  let system: Backups;
   beforeAll(async () => {
-    system = await open(major);
+    system = await Backups.open(major);
     await fill(system);
   });
-  afterAll(() => system?.cluster.close());
+  afterAll(() => system?.close());
   beforeEach(() => system.files.clear());
 
   it('dumps the whole server by the pod of the CronJob, with a manifest that is true', async () => {
@@ -141,7 +105,7 @@ describe.each(majors('all'))('backup, PostgreSQL %i', (major) => {
     good(await system.dump({ clock: night(1) }));
     good(await system.dump({ clock: night(2), env: { COMPRESSION: 'zstd' } }));
     const [gzip, zstd] = system.files.dumps() as [string, string];
-    const other = await open(major);
+    const other = await Backups.open(major);
     try {
       const restore = ['bash', '-c', 'zcat | psql -Xq -U postgres'];
       const done = await other.server.exec(restore, { input: system.files.read(gzip) });
@@ -154,7 +118,7 @@ describe.each(majors('all'))('backup, PostgreSQL %i', (major) => {
       const [restored, original] = [await other.server.exec(dumpall), await system.server.exec(dumpall)];
       expect(comparable(restored.stdout)).toBe(comparable(original.stdout));
     } finally {
-      await other.cluster.close();
+      await other.close();
     }
     expect(zstd).toMatch(/\.sql\.zst$/);
     expect(comparable(system.files.sql(zstd))).toBe(comparable(system.files.sql(gzip)));
@@ -162,14 +126,14 @@ describe.each(majors('all'))('backup, PostgreSQL %i', (major) => {
 });
 
 describe.each(majors())('backup, PostgreSQL %i', (major) => {
-  let system: System;
+  let system: Backups;
   let files: BackupFiles;
   beforeAll(async () => {
-    system = await open(major);
+    system = await Backups.open(major);
     files = system.files;
     await fill(system);
   });
-  afterAll(() => system?.cluster.close());
+  afterAll(() => system?.close());
 
   /** A good dump and files of others, there before the bad day, which must not touch them. */
   async function earlier(): Promise<Record<string, string>> {
@@ -184,15 +148,15 @@ describe.each(majors())('backup, PostgreSQL %i', (major) => {
   }
   let untouched: Record<string, string> | undefined;
 
-  /** pg_dumpall that writes the whole dump and then does not come to an end. */
-  const slow = fault('pg_dumpall', '/usr/lib/postgresql/*/bin/pg_dumpall "$@"; [ "$1" = --version ] || sleep 600');
+  const only = (result: JobResult) => result.attempts.at(-1) as Attempt;
 
-  async function dumping(): Promise<void> {
-    await expect.poll(() => files.partials().length, { timeout: 30_000 }).toBe(1);
-    await expect.poll(connections, { timeout: 30_000 }).toBe('1');
+  /** A run that must fail for that reason; everything that was there is still there. */
+  async function fails(options: JobOptions, reason: RegExp): Promise<Outcome> {
+    const before = await earlier();
+    const attempt = failed(await system.dump({ clock: night(2), ...options }), reason);
+    expect(files.contents()).toEqual(before);
+    return outcome(attempt, before, files.contents());
   }
-  const connections = () =>
-    system.cluster.psql(`SELECT count(*) FROM pg_stat_activity WHERE application_name = '${BACKUP}'`);
 
   it('keeps 7 of 12, and the same 7 after a 13th that fails', async () => {
     files.clear();
@@ -212,15 +176,17 @@ describe.each(majors())('backup, PostgreSQL %i', (major) => {
     expect(files.contents()).toEqual(before);
   });
 
-  it('after the clock jumped back keeps the new dump and removes no other', async () => {
+  badDay('dump', 'the clock jumped back', async () => {
     files.clear();
     for (const day of [20, 21, 22]) good(await system.dump({ clock: night(day), env: { RETENTION_LAST: '3' } }));
     const before = files.contents();
-    const { log } = good(await system.dump({ clock: night(2), env: { RETENTION_LAST: '3' } }));
+    const done = good(await system.dump({ clock: night(2), env: { RETENTION_LAST: '3' } }));
+    const { log } = done;
     expect(files.dumps()).toEqual(nights(2, 20, 21, 22));
     expect(files.contents()).toMatchObject(before);
     expect(log).toMatch(/warning: the newest backup, .*-2026-11-22-.* is from after now/);
     expect(log).toMatch(/warning: .*-2026-11-20-.* is from the future: not counted and not removed/);
+    return outcome(only(done), before, files.contents());
   });
 
   it('counts gzip and zstd together', async () => {
@@ -236,18 +202,19 @@ describe.each(majors())('backup, PostgreSQL %i', (major) => {
     expect(files.dumps()).toEqual([expect.stringMatching(/-11-03-.*gz$/), expect.stringMatching(/-11-04-.*zst$/)]);
   });
 
-  it('never overwrites: a name that is taken ends the run before it dumps', async () => {
+  badDay('dump', 'the name of the new dump is taken', async () => {
     files.clear();
     // The pod's clock starts somewhere in this second or the next ones.
     for (let second = 0; second < 60; second++)
       files.put(`postgres-backup-2026-11-21-0200${String(second).padStart(2, '0')}.sql.zst`);
     const before = files.contents();
-    const { log } = failed(
+    const attempt = failed(
       await system.dump({ clock: '2026-11-21 02:00:05' }),
       /exists already and is never overwritten/,
     );
-    expect(log).not.toContain(' dump: ');
+    expect(attempt.log).not.toContain(' dump: ');
     expect(files.contents()).toEqual(before);
+    return outcome(attempt, before, files.contents());
   });
 
   it('is tried again by the Job when a run fails', async () => {
@@ -270,144 +237,127 @@ describe.each(majors())('backup, PostgreSQL %i', (major) => {
 
   // ---- bad days: exit code, message, and everything that was there is still there --------------------------------
 
-  const version = '[ "$1" != --version ] || { /usr/lib/postgresql/*/bin/pg_dumpall --version; exit; };';
-  const real = '/usr/lib/postgresql/*/bin/pg_dumpall "$@"';
-  const percent = (n: string) =>
-    `${version} all=$(${real}; echo x); all=\${all%x}; printf %s "\${all:0:\${#all} * ${n} / 1000}"`;
-
-  it.each<[string, JobOptions, RegExp]>([
-    [
-      'pg_dumpall dies at 60 %',
-      { overlay: fault('pg_dumpall', `${percent('600')}; echo "pg_dumpall: error: pg_dump failed" >&2; exit 1`) },
+  badDay('dump', 'pg_dumpall dies at 60 %', () =>
+    fails(
+      { overlay: writes(600, 'echo "pg_dumpall: error: pg_dump failed" >&2; exit 1') },
       /dump: error: pg_dumpall ended with status 1; look at the lines above/,
-    ],
-    [
-      'pg_dumpall is killed at 60 %',
-      { overlay: fault('pg_dumpall', `${percent('600')}; kill -9 $$`) },
+    ),
+  );
+  badDay('dump', 'pg_dumpall is killed at 60 %', () =>
+    fails(
+      { overlay: writes(600, 'kill -9 $$') },
       /dump: error: pg_dumpall was killed by signal 9; was the pod out of memory\? raise its memory limit/,
-    ],
-    ...(['100', '600', '999'] as const).map((permille): [string, JobOptions, RegExp] => [
-      `pg_dumpall ends at ${permille} ‰ and says that all is well`,
-      { overlay: fault('pg_dumpall', percent(permille)) },
-      /verify: error: the dump has no end: .*; run it again/,
-    ]),
-    [
-      'the dump ends right after a row that spells the end marker',
+    ),
+  );
+  const NO_END = /verify: error: the dump has no end: .*; run it again/;
+  badDay('dump', 'pg_dumpall ends at 10 % and says that all is well', () => fails({ overlay: writes(100) }, NO_END));
+  badDay('dump', 'pg_dumpall ends at 60 % and says that all is well', () => fails({ overlay: writes(600) }, NO_END));
+  badDay('dump', 'pg_dumpall ends at 99.9 % and says that all is well', () => fails({ overlay: writes(999) }, NO_END));
+  badDay('dump', 'the dump ends right after a row that spells the end marker', () =>
+    fails(
       {
-        overlay: fault(
-          'pg_dumpall',
-          `${version} ${real} | sed '/^COPY public.users/q'; printf '1\\tx\\n-- PostgreSQL database cluster dump complete\\n'`,
+        overlay: pgDumpall(
+          `${PG_DUMPALL} | sed '/^COPY public.users/q'; printf '1\\tx\\n-- PostgreSQL database cluster dump complete\\n'`,
         ),
       },
       /verify: error: the dump has no end/,
-    ],
-    [
-      'a database is missing in the dump',
-      {
-        overlay: fault(
-          'pg_dumpall',
-          `${version} /usr/lib/postgresql/*/bin/pg_dumpall "$@" --exclude-database=backup_test`,
-        ),
-      },
+    ),
+  );
+  badDay('dump', 'a database is missing in the dump', () =>
+    fails(
+      { overlay: pgDumpall(`${PG_DUMPALL} --exclude-database=backup_test`) },
       /verify: error: databases of the server are missing in the dump: backup_test; run it again/,
-    ],
-    [
-      'the compressor is killed',
+    ),
+  );
+  /** Longer than what a pipe holds, so that a compressor's end always ends pg_dumpall, too. */
+  const long = `${PG_DUMPALL}; yes 2>/dev/null || exit 1`;
+  badDay('dump', 'the compressor is killed', () =>
+    fails(
       {
         overlay: {
           ...fault('zstd', 'exit 1'),
+          ...pgDumpall(long),
           ...fault('gzip', '[ "$1" != -c ] || { head -c 100 >/dev/null; kill -9 $$; }; /bin/gzip "$@"'),
         },
       },
       /dump: error: gzip was killed by signal 9 and pg_dumpall .*; was the pod out of memory\?/,
-    ],
-    [
-      'the compressor fails',
+    ),
+  );
+  badDay('dump', 'the compressor fails', () =>
+    fails(
       {
         env: { COMPRESSION: 'zstd' },
-        overlay: fault('zstd', 'head -c 100 >/dev/null; echo "zstd: strange" >&2; exit 3'),
+        overlay: {
+          ...pgDumpall(long),
+          ...fault('zstd', 'head -c 100 >/dev/null; echo "zstd: strange" >&2; exit 3'),
+        },
       },
       /dump: error: zstd ended with status 3 and pg_dumpall .*; look at the lines above and at the backup volume/,
-    ],
-    [
-      'the password is wrong',
+    ),
+  );
+  badDay('dump', 'the password is wrong', () =>
+    fails(
       { env: { PGPASSWORD: 'wrong' } },
       /connect: error: .* rejects the password of user postgres; the Secret must hold/,
-    ],
-    [
-      'the host is unknown',
+    ),
+  );
+  badDay('dump', 'the host is unknown', () =>
+    fails(
       { env: { PGHOST: 'nosuch.data.svc', CONNECT_WAIT: '1' } },
       /connect: error: the host name nosuch.data.svc is unknown; check host/,
-    ],
-    [
-      'nothing listens on the port',
+    ),
+  );
+  badDay('dump', 'nothing listens on the port', () =>
+    fails(
       { env: { PGPORT: '5433', CONNECT_WAIT: '1' } },
       /connect: error: .* cannot be reached .*; check that its pod is ready/,
-    ],
-    [
-      'the database does not exist',
-      { env: { PGDATABASE: 'gone' } },
-      /connect: error: .* has no database gone; set PGDATABASE/,
-    ],
-    [
-      'the client is older than the server',
-      { overlay: fault('pg_dumpall', 'echo "pg_dumpall (PostgreSQL) 14.20 (Debian 14.20-1)"') },
-      /connect: error: pg_dumpall 14.20 .* is older than the server .*; use an image with PostgreSQL \d+ or newer/,
-    ],
-    [
-      'a parameter is missing',
-      { env: { RETENTION_LAST: '' } },
-      /environment: error: not set or empty: RETENTION_LAST; set it/,
-    ],
-    [
-      'a parameter is nonsense',
-      { env: { RETENTION_LAST: '0' } },
-      /environment: error: RETENTION_LAST must be a whole number from 1/,
-    ],
-  ])('%s', async (_, options, reason) => {
-    const before = await earlier();
-    failed(await system.dump({ clock: night(2), ...options }), reason);
-    expect(files.contents()).toEqual(before);
-  });
+    ),
+  );
+  badDay('dump', 'the database to connect to does not exist', () =>
+    fails({ env: { PGDATABASE: 'gone' } }, /connect: error: .* has no database gone; set PGDATABASE/),
+  );
+  badDay('dump', 'the client is older than the server', async () =>
+    fails(
+      { overlay: await olderClient(major) },
+      /connect: error: pg_dumpall 1[0-9.]+ .* is older than the server .*; use an image with PostgreSQL \d+ or newer/,
+    ),
+  );
+  badDay('dump', 'a parameter is missing', () =>
+    fails({ env: { RETENTION_LAST: '' } }, /environment: error: not set or empty: RETENTION_LAST; set it/),
+  );
+  badDay('dump', 'a parameter is nonsense', () =>
+    fails({ env: { RETENTION_LAST: '0' } }, /environment: error: RETENTION_LAST must be a whole number from 1/),
+  );
 
-  // What sync flushes first is the file that is about to be read back.
-  it.each(
-    ['gzip', 'zstd'].flatMap((format) => [
-      [format, 'truncated at 10 %', 'truncate -s $((size / 10))'],
-      [format, 'truncated at 60 %', 'truncate -s $((size * 6 / 10))'],
-      [format, 'truncated at 99.9 %', 'truncate -s $((size - (size + 999) / 1000))'],
-      [
-        format,
-        'with a flipped byte',
-        "printf '\\x5a\\xa5\\x5a\\xa5' | dd bs=1 conv=notrunc status=none seek=$((size / 2)) of=",
-      ],
-      [format, 'that is empty', 'truncate -s 0'],
-    ]),
-  )('refuses a %s file %s between writing and reading back', async (format, _, damage) => {
-    const before = await earlier();
-    const separator = damage!.endsWith('=') ? '' : ' ';
+  /** The file is damaged between writing and reading back: what sync flushes first is what is about to be read. */
+  async function damaged(damage: string): Promise<Outcome> {
     const sync = fault(
       'sync',
-      `f=\${@: -1}; case $f in */.partial-*) size=$(stat -c %s "$f"); ${damage}${separator}"$f" ;; esac; /bin/sync "$@"`,
+      `f=\${@: -1}; case $f in */.partial-*) size=$(stat -c %s "$f"); ${damage}"$f" ;; esac; /bin/sync "$@"`,
     );
-    failed(
-      await system.dump({ clock: night(2), env: { COMPRESSION: format! }, overlay: sync }),
-      /verify: error: (what was written to the volume is damaged|the dump has no end).*;/,
-    );
-    expect(files.contents()).toEqual(before);
-  });
+    const reason = /verify: error: (what was written to the volume is damaged|the dump has no end).*;/;
+    await fails({ env: { COMPRESSION: 'zstd' }, overlay: sync }, reason);
+    return fails({ overlay: sync }, reason);
+  }
+  badDay('dump', 'the volume keeps 10 % of what was written', () => damaged('truncate -s $((size / 10)) '));
+  badDay('dump', 'the volume keeps 60 % of what was written', () => damaged('truncate -s $((size * 6 / 10)) '));
+  badDay('dump', 'the volume keeps 99.9 % of what was written', () =>
+    damaged('truncate -s $((size - (size + 999) / 1000)) '),
+  );
+  badDay('dump', 'the volume keeps nothing of what was written', () => damaged('truncate -s 0 '));
+  badDay('dump', 'the volume flips bytes of what was written', () =>
+    damaged("printf '\\x5a\\xa5\\x5a\\xa5' | dd bs=1 conv=notrunc status=none seek=$((size / 2)) of="),
+  );
 
-  it('a user who is no superuser is refused before anything is read', async () => {
-    const before = await earlier();
-    failed(
-      await system.dump({ env: { PGUSER: 'app', PGPASSWORD: 'secret of app' } }),
+  badDay('dump', 'the user is no superuser', () =>
+    fails(
+      { env: { PGUSER: 'app', PGPASSWORD: 'secret of app' } },
       /connect: error: user app .*; use the superuser's Secret/,
-    );
-    expect(files.contents()).toEqual(before);
-  });
+    ),
+  );
 
-  it('a table that somebody has locked ends the dump after LOCK_WAIT_TIMEOUT', async () => {
-    const before = await earlier();
+  badDay('dump', 'somebody has locked a table for longer than LOCK_WAIT_TIMEOUT', async () => {
+    await earlier();
     const holder = system.cluster
       .psql('BEGIN; LOCK TABLE users; SELECT pg_sleep(20)', { db: 'backup_test' })
       .catch(() => {});
@@ -418,56 +368,65 @@ describe.each(majors())('backup, PostgreSQL %i', (major) => {
         ),
       )
       .not.toBe('0');
-    failed(
-      await system.dump({ env: { LOCK_WAIT_TIMEOUT: '1' } }),
+    const came = await fails(
+      { env: { LOCK_WAIT_TIMEOUT: '1' } },
       /dump: error: pg_dumpall ended with status 1; a table was locked for more than 1 s: end the session/,
     );
     await system.cluster.psql(
       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(20)%' AND pid <> pg_backend_pid()",
     );
     await holder;
-    expect(files.contents()).toEqual(before);
+    return came;
   });
 
-  it('a database that allows no connections is named as missing, and the rest is dumped', async () => {
-    files.clear();
+  badDay('dump', 'a database allows no connections', async () => {
+    const before = await earlier();
     await system.cluster.psql(
       'CREATE DATABASE closed; ALTER DATABASE closed ALLOW_CONNECTIONS false'.replace(/; /, ';\n'),
     );
     try {
-      const { log } = good(await system.dump());
-      expect(log).toMatch(
+      const done = good(await system.dump());
+      expect(done.log).toMatch(
         /list: warning: database closed is NOT in this backup: it allows no connections; ALTER DATABASE/,
       );
-      expect(files.manifest(files.dumps()[0]!).databases.map((one) => one.name)).not.toContain('closed');
+      const held = files.manifest(/ finished: (\S+):/.exec(done.log)![1]!).databases.map((one) => one.name);
+      expect(held).toContain('backup_test');
+      expect(held).not.toContain('closed');
+      expect(files.contents()).toMatchObject(before);
+      return outcome(only(done), before, files.contents());
     } finally {
       await system.cluster.psql('DROP DATABASE closed');
     }
   });
 
-  it('a pod killed with -9 in the middle leaves nothing under a final name, and the next run clears up', async () => {
+  badDay('dump', '-9 in the middle of pg_dumpall', async () => {
     const before = await earlier();
-    const job = await system.start({ overlay: slow });
-    await dumping();
+    const job = await system.start({ overlay: neverEnds() });
+    await system.dumping();
     await job.kill9();
-    expect((await job.wait()).succeeded).toBe(false);
+    const killed = await job.wait();
+    expect(killed.succeeded).toBe(false);
     expect(files.partials()).toHaveLength(1);
-    await expect.poll(connections).toBe('0');
+    const after = files.contents();
+    await expect.poll(system.sessions).toBe('0');
     const { log } = good(await system.dump());
     expect(log).toMatch(/leftovers: removed \.partial-postgres-backup-.* of a run that was killed/);
     expect(files.partials()).toEqual([]);
     expect(files.contents()).toMatchObject(before);
     expect(files.dumps()).toHaveLength(4);
+    return outcome(only(killed), before, after, files.contents());
   });
 
-  it('a pod killed with -9 between its two renames has its dump counted by the next run', async () => {
+  badDay('dump', '-9 between the two renames of a publish', async () => {
     files.clear();
+    const before = files.contents();
     // The third flush is the one after the data file got its final name.
     const sync = fault('sync', 'echo >>/tmp/syncs; [ "$(wc -l </tmp/syncs)" != 3 ] || sleep 600; /bin/sync "$@"');
     const job = await system.start({ overlay: sync, clock: night(1) });
     await expect.poll(() => files.dumps().length, { timeout: 30_000 }).toBe(1);
     await job.kill9();
-    await job.wait();
+    const killed = await job.wait();
+    const after = files.contents();
     const [name] = files.dumps() as [string];
     expect(files.names()).not.toContain(`${name}.manifest.json`);
     const { log } = good(await system.dump({ clock: night(2) }));
@@ -475,75 +434,92 @@ describe.each(majors())('backup, PostgreSQL %i', (major) => {
     expect(files.manifest(name)).toMatchObject({ file: name, bytes: files.read(name).length });
     expect(log).toMatch(/retention: kept 2 of at most 7/);
     expect(files.partials()).toEqual([]);
+    return outcome(only(killed), before, after, files.contents());
   });
 
-  it.each(['SIGINT', 'SIGTERM'] as const)('%s ends a run at once and leaves nothing', async (signal) => {
+  async function stopped(signal: 'SIGINT' | 'SIGTERM'): Promise<Outcome> {
     const before = await earlier();
-    const job = await system.start({ overlay: slow });
-    await dumping();
+    const job = await system.start({ overlay: neverEnds() });
+    await system.dumping();
     const from = Date.now();
     await job.pod!.signal('dump', signal);
     const attempt = failed(await job.wait(), new RegExp(`error: stopped by ${signal}; nothing was published`));
     expect(Date.now() - from).toBeLessThan(15_000);
     expect(attempt.exitCode).toBe(signal === 'SIGINT' ? 130 : 143);
     expect(files.contents()).toEqual(before);
-    await expect.poll(connections).toBe('0');
-  });
+    await expect.poll(system.sessions).toBe('0');
+    return outcome(attempt, before, files.contents());
+  }
+  badDay('dump', 'SIGINT in the middle of pg_dumpall', () => stopped('SIGINT'));
+  badDay('dump', 'SIGTERM in the middle of pg_dumpall', () => stopped('SIGTERM'));
 
-  it('deleting the Job ends its run within the grace period and leaves nothing', async () => {
+  badDay('dump', 'the Job is deleted while it dumps', async () => {
     const before = await earlier();
-    const job = await system.start({ overlay: slow });
-    await dumping();
+    const job = await system.start({ overlay: neverEnds() });
+    await system.dumping();
     await job.stop();
-    expect((await job.wait()).attempts[0]?.exitCode).toBe(130);
+    const attempt = only(await job.wait());
+    expect(attempt.exitCode).toBe(130);
     expect(files.contents()).toEqual(before);
+    return outcome(attempt, before, files.contents());
   });
 
-  it('a second run fails clearly while the first works, which is not disturbed', async () => {
+  /** While a run works; it is not disturbed. */
+  async function beside(options: JobOptions, reason: RegExp): Promise<Outcome> {
     files.clear();
-    const until = fault('pg_dumpall', `${version} ${real}; until [ -e /tmp/go ]; do sleep 0.1; done`);
-    const first = await system.start({ overlay: until });
-    await dumping();
-    failed(
-      await system.dump(),
-      /lock: error: another run of postgres-backup is working on this volume .*; wait for it to end, or delete its Job/,
-    );
-    // Where the volume has no locks, the server keeps them apart.
-    const noLocks = fault('flock', 'exit 71');
-    failed(
-      await system.dump({ overlay: noLocks }),
-      /lock: error: another dump or restore is running on this server: postgres-backup \(pid .*\); wait for it to end/,
-    );
+    const first = await system.start({ overlay: untilTold() });
+    await system.dumping();
+    const before = files.names();
+    const attempt = failed(await system.dump(options), reason);
+    const left = outcome(attempt, listing(before), listing(files.names()));
     expect(files.partials()).toHaveLength(1);
-    await first.pod!.exec(['touch', '/tmp/go']);
+    await goOn(first);
     good(await first.wait());
     expect(files.dumps()).toHaveLength(1);
-  });
+    return left;
+  }
+  const listing = (names: string[]) => Object.fromEntries(names.map((name) => [name, '']));
 
-  it('does not run while a restore has the server', async () => {
-    files.clear();
+  badDay('dump', 'a second run starts while the first works', () =>
+    beside(
+      {},
+      /lock: error: another run of postgres-backup is working on this volume .*; wait for it to end, or delete its Job/,
+    ),
+  );
+  badDay('dump', 'a second run starts while the first works, on a volume without locks', () =>
+    beside(
+      { overlay: fault('flock', 'exit 71') },
+      /lock: error: another dump or restore is running on this server: postgres-backup \(pid .*\); wait for it to end/,
+    ),
+  );
+
+  badDay('dump', 'a restore is running on the server', async () => {
+    await earlier();
     const restore = system.cluster
       .psql("SELECT pg_advisory_lock(hashtext('cdk8s-postgres'), hashtext('server')); SELECT pg_sleep(30)")
       .catch(() => {});
     await expect.poll(() => system.cluster.psql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).toBe('1');
-    failed(
-      await system.dump(),
+    const came = await fails(
+      {},
       /lock: error: another dump or restore is running on this server: .*; wait for it to end/,
     );
     await system.cluster.psql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'");
     await restore;
-    expect(files.names()).toEqual([]);
+    return came;
   });
 
-  it('publishes nothing when it lost its lock on the way', async () => {
-    files.clear();
-    const until = fault('pg_dumpall', `${version} ${real}; until [ -e /tmp/go ]; do sleep 0.1; done`);
-    const job = await system.start({ overlay: until });
-    await dumping();
+  badDay('dump', 'the lock on the server is lost while it dumps', async () => {
+    const before = await earlier();
+    const job = await system.start({ overlay: untilTold() });
+    await system.dumping();
     await system.cluster.psql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'");
-    await job.pod!.exec(['touch', '/tmp/go']);
-    failed(await job.wait(), /lock: error: the lock on the server was lost during this run .*; .*run it again/);
-    expect(files.names()).toEqual([]);
+    await goOn(job);
+    const attempt = failed(
+      await job.wait(),
+      /lock: error: the lock on the server was lost during this run .*; .*run it again/,
+    );
+    expect(files.contents()).toEqual(before);
+    return outcome(attempt, before, files.contents());
   });
 
   it('makes gzip files where zstd cannot, and reads them back', async () => {
@@ -566,42 +542,60 @@ describe.each(majors())('backup, PostgreSQL %i', (major) => {
     expect(files.sql(name)).not.toContain(PASSWORD);
   });
 
-  it('waits for a server that is still starting', async () => {
+  badDay('dump', 'the server is still starting', async () => {
     await system.server.stop();
     files.clear();
+    const before = files.contents();
     const job = await system.start();
     system.server = await system.cluster.startStatefulSet(SERVER);
     const result = good(await job.wait());
     expect(result.log).toMatch(/connect: .*; trying|connect: .*trying for up to/);
     await system.server.waitReady();
+    return outcome(only(result), before, files.contents());
   });
 });
 
+/** A real one where there is one: pg_dumpall and pg_dump of another major version run with the libraries of this one. */
+async function olderClient(major: Major): Promise<Overlay> {
+  if (major === 15) return fault('pg_dumpall', 'echo "pg_dumpall (PostgreSQL) 14.20 (Debian 14.20-1)"');
+  const older = major === 18 ? 17 : 15;
+  const { root } = await image(older);
+  return Object.fromEntries(
+    ['pg_dumpall', 'pg_dump'].map((tool) => [
+      `/usr/local/bin/${tool}`,
+      join(root, `usr/lib/postgresql/${older}/bin/${tool}`),
+    ]),
+  );
+}
+
 describe.each(majors())('a backup volume that is full, PostgreSQL %i', (major) => {
-  let system: System;
+  let system: Backups;
   beforeAll(async () => {
-    system = await open(major, { kind: 'full', sizeMiB: 4 });
+    system = await Backups.open(major, { kind: 'full', sizeMiB: 4 });
     // Random enough that no compression makes it fit.
     await system.cluster.psql(
       'CREATE TABLE big AS SELECT md5(i::text) || md5((i + 1)::text) AS t FROM generate_series(1, 400000) i',
     );
   });
-  afterAll(() => system?.cluster.close());
+  afterAll(() => system?.close());
 
-  it('ends the dump with cause and remedy, and keeps what was there', async () => {
+  badDay('dump', 'the volume gets full while it dumps', async () => {
     const kept = system.files.put('postgres-backup-2026-10-31-020000.sql.gz');
     const before = system.files.contents();
-    for (const format of ['gzip', 'zstd']) {
-      failed(
+    expect(kept in before).toBe(true);
+    const full = async (format: string) => {
+      const attempt = failed(
         await system.dump({ env: { COMPRESSION: format } }),
         new RegExp(`dump: error: ${format} ended with status \\d+ and .*; the backup volume is full: grow the claim`),
       );
       expect(system.files.contents()).toEqual(before);
-    }
-    expect(kept in before).toBe(true);
+      return outcome(attempt, before, system.files.contents());
+    };
+    await full('zstd');
+    return full('gzip');
   });
 
-  it('is refused before the dump when the newest backup says that it cannot fit', async () => {
+  badDay('dump', 'the newest dump says that the next one cannot fit', async () => {
     system.files.clear();
     await system.cluster.psql('ALTER TABLE big RENAME TO kept; CREATE TABLE small AS SELECT 1 AS i');
     await system.cluster.psql('TRUNCATE kept');
@@ -609,12 +603,13 @@ describe.each(majors())('a backup volume that is full, PostgreSQL %i', (major) =
     const [name] = system.files.dumps() as [string];
     system.files.put('filler', 'x'.repeat(4 * 2 ** 20 - 49_152));
     const before = system.files.contents();
-    const { log } = failed(
+    const attempt = failed(
       await system.dump(),
       /space: error: only \d+ bytes are free on the backup volume, the newest backup has \d+; grow the claim/,
     );
-    expect(log).not.toContain(' dump: ');
+    expect(attempt.log).not.toContain(' dump: ');
     expect(system.files.contents()).toEqual(before);
     expect(name in before).toBe(true);
+    return outcome(attempt, before, system.files.contents());
   });
 });
