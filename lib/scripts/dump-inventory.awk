@@ -13,6 +13,7 @@
 #   complete       1 if the end marker is where only pg_dump can have written it, and nothing follows; else 0
 #
 # -v statements=FILE also writes the statements about roles, tablespaces and databases to FILE.
+# -v users=FILE also writes the roles that each database of a pg_dumpall file names: database, role (once each).
 
 BEGIN { format = "unknown"; marker = ""; complete = 0 }
 
@@ -52,7 +53,10 @@ function on_meta(text,    name) {
 function on_piece(text, ends) { complete = 0 }
 
 function on_statement(text,    at, name) {
-  if (is_setting(text)) return
+  if (is_setting(text)) {
+    if (text ~ /^SET SESSION AUTHORIZATION [^';]/) used_by(database, text, 27)
+    return
+  }
   if ((at = database_at(text)) > 0) {
     name = identifier(text, at)
     # --clean dumps drop a database under this name, nothing says yet that they hold it
@@ -60,6 +64,7 @@ function on_statement(text,    at, name) {
       at = add_database(unquoted(name), name)
       if (text ~ /^CREATE /) created[at] = 1
       else if (text !~ /^COMMENT / && substr(text, identifier_end) !~ /^ (OWNER TO|IS_TEMPLATE) /) about[at]++
+      if (users != "") find_users(at, text)
     }
     keep(text)
   } else if (format == "pg_dumpall" && is_global(text)) {
@@ -68,9 +73,49 @@ function on_statement(text,    at, name) {
     keep(text)
   } else if (text !~ /^UPDATE pg_catalog\.pg_database /) {
     objects[database]++
+    if (users != "") find_users(database, text)
     if (text ~ /^INSERT INTO /) add_table(qualified(text, 13), "null")
     else if (text ~ /^CREATE EXTENSION /) add_extension(text)
   }
+}
+
+# Where pg_dump writes the name of a role: owners, grantees, and whom settings, policies, mappings and default rights are for.
+# The ends are looked at, because names and comments before them can spell anything.
+function find_users(of, text,    rest) {
+  if (text ~ /^(GRANT|REVOKE|ALTER DEFAULT PRIVILEGES) /) {
+    if (text ~ /^ALTER DEFAULT PRIVILEGES FOR ROLE /) used_by(of, text, 35)
+    if (match(text, / (TO|FROM) ("([^"]|"")*"|[^" ;]+)( WITH GRANT OPTION)?;$/))
+      used_by(of, text, RSTART + (substr(text, RSTART, 4) == " TO " ? 4 : 6))
+  } else if (text ~ /^ALTER ROLE /) {
+    used_by(of, text, 12)
+  } else if (text ~ /^ALTER /) {
+    if (match(text, / OWNER TO ("([^"]|"")*"|[^" ;]+);$/)) used_by(of, text, RSTART + 10)
+  } else if (text ~ /^CREATE USER MAPPING FOR /) {
+    used_by(of, text, 25)
+  } else if (text ~ /^CREATE POLICY /) {
+    identifier(text, 15)
+    qualified(text, identifier_end + 4)
+    rest = substr(text, identifier_end)
+    if (!match(rest, /^( AS [A-Z]+)?( FOR [A-Z]+)? TO /)) return
+    rest = substr(rest, RLENGTH + 1)
+    do {
+      used_by(of, rest, 1)
+      rest = substr(rest, identifier_end)
+    } while (sub(/^, /, "", rest))
+  }
+  rest = text
+  while (match(rest, /'([^']|'')*'::(pg_catalog\.)?regrole/)) {
+    add_user(of, unquoted(replaced(substr(rest, RSTART + 1, index(substr(rest, RSTART), "'::") - 2), "''", "'")))
+    rest = substr(rest, RSTART + RLENGTH)
+  }
+}
+
+function used_by(of, text, at) { add_user(of, unquoted(identifier(text, at))) }
+
+function add_user(of, name) {
+  if (users == "" || (of, name) in user_index) return
+  user_index[of, name] = 1
+  print field(database_name[of]) "\t" field(name) > users
 }
 
 function keep(text) {

@@ -10,7 +10,7 @@ choose_file() {
   file=$BACKUP_DIR/$chosen
   manifest=$BACKUP_DIR/$chosen.manifest.json
   local has=with
-  if [ ! -e "$manifest" ]; then
+  if [ ! -e "$manifest" ] && [ ! -L "$manifest" ]; then
     manifest=''
     has=without
   elif ! read_manifest "$manifest" || [ "$manifest_file" != "$chosen" ]; then
@@ -44,6 +44,7 @@ regular_file() { [ -f "$1" ] && [ ! -L "$1" ]; }
 choose_newest() {
   local i now
   list_verified choose
+  warn_of_lost_files
   if ((${#verified[@]} == 0)); then
     list_files
     [ -n "$files_listed" ] ||
@@ -62,6 +63,15 @@ choose_newest() {
     [ "${systems[i]}" != "${systems[-1]}" ] || continue
     warn choose "$chosen is of the server ${systems[-1]}; ${verified[i]} is the newest one of another server, ${systems[i]}: set BACKUP_FILE to it if that is the one you want back"
     break
+  done
+}
+
+warn_of_lost_files() {
+  local manifest
+  for manifest in "$BACKUP_DIR/$BACKUP_NAME"-*.manifest.json; do
+    if [ ! -e "$manifest" ] || [ -e "${manifest%.manifest.json}" ]; then continue; fi
+    manifest=${manifest##*/}
+    warn choose "passing over ${manifest%.manifest.json}: only its manifest is there, somebody has removed or moved the dump itself"
   done
 }
 
@@ -98,8 +108,8 @@ compression() {
 # One read: checksum, decompression and lexer see the same bytes.
 read_once() {
   sha256sum <"$work/checksum.in" >"$work/checksum" &
-  tee -- "$work/checksum.in" <"$file" | "${unpack[@]}" 2>"$work/unpack.said" |
-    awk -v statements="$work/statements.sql" -f "$here/dump-lexer.awk" -f "$here/dump-inventory.awk" >"$work/inventory" ||
+  tee -- "$work/checksum.in" 2>"$work/read.said" <"$file" | "${unpack[@]}" 2>"$work/unpack.said" |
+    awk -v statements="$work/statements.sql" -v users="$work/users" -f "$here/dump-lexer.awk" -f "$here/dump-inventory.awk" >"$work/inventory" ||
     { printf '%s\n' "${PIPESTATUS[*]}" >"$work/read.status"; return 1; }
   wait $!
 }
@@ -113,13 +123,17 @@ read_dump() {
   fi
   mkfifo "$work/checksum.in"
   : >"$work/statements.sql"
+  : >"$work/users"
   if ! run_job read_once; then
     read -r -a status <"$work/read.status" || status=(1 0 0)
     said=$(tail -n 1 "$work/unpack.said")
-    if ((status[1] != 0)) && [ -n "$said" ]; then
+    log_file read 'read: ' "$work/read.said"
+    # tee ends in 1 when the volume fails; when the unpacker does, SIGPIPE ends tee.
+    if ((status[0] == 1)); then said=$(tail -n 1 "$work/read.said"); fi
+    if ((status[0] != 1 && status[1] != 0)) && [ -n "$said" ]; then
       die read "$chosen cannot be unpacked ($said); the file is truncated or damaged, set BACKUP_FILE to another one"
     fi
-    die read "$chosen cannot be read (exit codes of read, ${unpack[0]}, awk: ${status[*]}); see the lines above, check the volume"
+    die read "$chosen cannot be read (exit codes of read, ${unpack[0]}, awk: ${status[*]}${said:+; $said}); check the volume, then run it again"
   fi
   checksum=$(cut -d ' ' -f 1 "$work/checksum")
   if [ -n "$manifest" ] && [ "$checksum" != "$manifest_sha256" ]; then

@@ -33,21 +33,6 @@ add_reserve() {
 # restore would take them for the real ones, and leave out the passwords. Nor may what they own go to the superuser, who
 # would then be the one that functions of theirs run as.
 
-# Those of runs that were killed; their databases are gone by now. Who can log in has been taken into use since.
-drop_stand_ins() {
-  local list name
-  list=$(run_psql -c "SELECT quote_ident(rolname) FROM pg_roles r WHERE NOT rolcanlogin AND EXISTS (SELECT FROM pg_db_role_setting s, unnest(s.setconfig) c
-    WHERE s.setrole = r.oid AND s.setdatabase = 0 AND c LIKE 'cdk8s\\_postgres.restoring=%')")
-  while IFS= read -r name; do
-    [ -n "$name" ] || continue
-    if run_psql -c "DROP ROLE $name" 2>"$work/drop.said"; then
-      log leftovers "dropped the role $name, left behind by a restore that died"
-    else
-      warn leftovers "the role $name, left behind by a restore that died, cannot be dropped ($(last_error "$work/drop.said")); it has no password, drop it by hand"
-    fi
-  done <<<"$list"
-}
-
 # stand_in_statements: with the swap they get names of their own, or go if they own nothing; sets stand_ins
 stand_in_statements() {
   local i role plain needed
@@ -71,7 +56,7 @@ stand_in_statements() {
     dated_name "$plain" _restored_
     identifier "$dated"
     stand_ins+=("$identifier")
-    printf 'ALTER ROLE %s RESET cdk8s_postgres.restoring;\nALTER ROLE %s RENAME TO %s;\n' "$role" "$role" "$identifier"
+    printf 'ALTER ROLE %s RENAME TO %s;\n' "$role" "$identifier"
   done
 }
 

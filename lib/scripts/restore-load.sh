@@ -5,25 +5,40 @@
 # Databases of restores that died (killed, node lost) carry a mark. One that died between CREATE DATABASE and the mark is
 # empty and known by its name. This run has the server's lock: none of them can belong to a run that still goes on.
 drop_leftovers() {
-  local name list
-  list=$(run_psql -c "SELECT datname FROM pg_database d WHERE datname ~ '_restoring_[0-9]{14}\$'
-      OR EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setdatabase = d.oid AND s.setrole = 0
-        AND EXISTS (SELECT FROM unnest(s.setconfig) c WHERE c LIKE 'cdk8s\\_postgres.restoring=%'))")
-  while IFS= read -r name; do
-    if [ -n "$name" ] && is_leftover "$name"; then
-      drop_database "$name"
-      log leftovers "dropped $name, left behind by a restore that died"
+  local oid oids name marked own
+  # By number: a name can hold a line break, and its lines must not be taken for names.
+  oids=$(run_psql -F ' ' -c "SELECT oid, bool_or(is_marked) FROM (SELECT d.oid, coalesce(c LIKE 'cdk8s\\_postgres.restoring=%', false) AS is_marked
+      FROM pg_database d LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0 LEFT JOIN unnest(s.setconfig) c ON true
+      WHERE c LIKE 'cdk8s\\_postgres.restoring=%' OR datname ~ '_restoring_[0-9]{14}\$') d GROUP BY oid")
+  while read -r oid marked; do
+    [ -n "$oid" ] || continue
+    name=$(run_psql -c "SELECT datname FROM pg_database WHERE oid = $oid" && printf .)
+    name=${name%$'\n.'}
+    if [ "$marked" = f ]; then
+      own=$(PGDATABASE=$name run_psql -c "SELECT count(*) FROM pg_class WHERE oid >= 16384" 2>/dev/null) || continue
+      [ "$own" = 0 ] || continue
     fi
-  done <<<"$list"
-  drop_stand_ins
+    drop_database "$name"
+    log leftovers "dropped $name, left behind by a restore that died"
+  done <<<"$oids"
+  drop_leftover_roles
 }
 
-is_leftover() {
-  local own
-  sql_literal "$1"
-  [ "$(run_psql -c "SELECT EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) c
-    WHERE d.datname = $sql_result AND c LIKE 'cdk8s\\_postgres.restoring=%')")" = f ] || return 0
-  own=$(PGDATABASE=$1 run_psql -c "SELECT count(*) FROM pg_class WHERE oid >= 16384" 2>/dev/null) && [ "$own" = 0 ]
+# Roles carry the same mark until the swap: one that a dead restore has made must not stay, least of all a superuser.
+drop_leftover_roles() {
+  local name list
+  list=$(run_psql -c "SELECT quote_ident(rolname) FROM pg_roles r JOIN pg_db_role_setting s ON s.setrole = r.oid AND s.setdatabase = 0
+    WHERE r.oid >= 16384 AND rolname <> current_user AND rolname !~ E'\\n'
+      AND EXISTS (SELECT FROM unnest(s.setconfig) c WHERE c LIKE 'cdk8s\\_postgres.restoring=%')")
+  while IFS= read -r name; do
+    [ -n "$name" ] || continue
+    if run_psql -c "DROP ROLE $name" >/dev/null 2>"$work/roles.said"; then
+      log leftovers "dropped the role $name, left behind by a restore that died"
+    else
+      run_psql -c "ALTER ROLE $name RESET cdk8s_postgres.restoring"
+      warn leftovers "a restore that died has made the role $name, and something depends on it since ($(last_error "$work/roles.said")): it stays, drop it by hand if nobody needs it"
+    fi
+  done <<<"$list"
 }
 
 drop_database() {
@@ -35,11 +50,11 @@ SQL
 
 # ---- roles -------------------------------------------------------------------------------------------------------
 
-# globals new|stand-in|existing: writes what is to be done for roles that the server lacks, or has, to a file
+# globals needed|new|stand-in|existing: writes what is to be done for roles that the server lacks, or has, to a file
 globals() {
   # awk reads \ in -v as an escape
-  awk -v existing="$work/roles" -v part="$1" -v created="$work/roles.created" -v bootstrap="${bootstrap//\\/\\\\}" -v current="${PGUSER//\\/\\\\}" \
-    -v server_major="$server_major" -v dumped_by_major="${dump_version%%[!0-9]*}" -v mark="$stamp" -f "$here/dump-lexer.awk" -f "$here/dump-globals.awk" \
+  awk -v existing="$work/roles" -v needed="$needed" -v part="$1" -v created="$work/roles.created" -v bootstrap="${bootstrap//\\/\\\\}" -v current="${PGUSER//\\/\\\\}" \
+    -v server_major="$server_major" -v dumped_by_major="${dump_version%%[!0-9]*}" -f "$here/dump-lexer.awk" -f "$here/dump-globals.awk" \
     <"$work/statements.sql" >"$work/roles.$1.sql"
 }
 
@@ -53,12 +68,15 @@ create_roles() {
   run_psql -c 'COPY (SELECT rolname FROM pg_roles) TO STDOUT' >"$work/roles"
   bootstrap=$(run_psql -c 'SELECT rolname FROM pg_roles WHERE oid = 10')
   : >"$work/roles.created"
+  needed=''
   globals "$kind"
+  [ -n "$whole_server" ] || only_needed_roles
   [ -z "$whole_server" ] || [ "$INTO" = fresh ] || globals existing
   local name list=''
   while IFS= read -r name; do
     printf -v name %b "$name"
     created_roles+=("$name")
+    printf "ALTER ROLE %s SET cdk8s_postgres.restoring = '%s';\n" "$name" "$stamp" >>"$work/roles.$kind.sql"
     list+="${list:+, }$name"
   done <"$work/roles.created"
   ((${#created_roles[@]})) || return 0
@@ -73,6 +91,22 @@ create_roles() {
   else
     log roles "created $list"
   fi
+}
+
+# A single database needs only the roles that it names: somebody who was dropped must not come back with a database that has
+# nothing of his.
+only_needed_roles() {
+  local left_out
+  mv -- "$work/roles.created" "$work/roles.all"
+  escaped "${names[0]}"
+  escaped=$escaped_result awk -F '\t' '$1 == ENVIRON["escaped"] { print $2 }' "$work/users" >"$work/roles.named"
+  needed=$work/roles.named
+  globals needed
+  needed=$work/roles.needed.sql
+  : >"$work/roles.created"
+  globals "$kind"
+  left_out=$(grep -vxFf "$work/roles.created" -- "$work/roles.all" | paste -sd ' ') || true
+  [ -z "$left_out" ] || log roles "not created, because ${names[0]} names them nowhere: $left_out"
 }
 
 # last_error FILE: what psql has said last, an error if there is one
@@ -136,17 +170,21 @@ escaped() {
   escaped_result=${escaped_result//$'\t'/\\t}
 }
 
+# Between the first read and this one the file can have been cut or replaced: its checksum is taken again, so that what is
+# loaded is what was checked.
 load_once() {
   local beside=''
   [ "$INTO" = live ] || beside=1
-  "${unpack[@]}" <"$file" 2>"$work/load.unpack" |
+  sha256sum <"$work/checksum.in" >"$work/checksum" &
+  tee -- "$work/checksum.in" 2>"$work/load.read" <"$file" | "${unpack[@]}" 2>"$work/load.unpack" |
     awk -v mark="$stamp" -v beside="$beside" -v map="$work/map" -v server_major="$server_major" -f "$here/dump-lexer.awk" -f "$here/dump-section.awk" |
     psql -X -w -q -v ON_ERROR_STOP=1 -o /dev/null 2>"$work/load.said" ||
     { printf '%s\n' "${PIPESTATUS[*]}" >"$work/load.status"; return 1; }
+  wait $!
 }
 
 load() {
-  local i live status began=$SECONDS
+  local i live began=$SECONDS
   ((${#names[@]})) || return 0
   : >"$work/map"
   touched=1
@@ -164,21 +202,34 @@ load() {
     printf '%s\n' "$escaped_result" >>"$work/map"
   done
   log load "loading into $(IFS=,; printf %s "${fresh[*]}")"
-  if ! run_job load_once; then
-    read -r -a status <"$work/load.status" || status=(0 0 1)
-    log_file load 'psql: ' "$work/load.said"
-    # psql's own status for a connection that is gone
-    ((status[2] != 2)) ||
-      fail load "the connection to the server was lost ($(last_error "$work/load.said"))" "look at the server's log, then run it again"
-    ((status[2] == 0)) || fail load "the dump cannot be loaded ($(last_error "$work/load.said"))" "$(load_remedy)"
-    fail load "$chosen could not be read to its end (exit codes of ${unpack[0]}, awk, psql: ${status[*]})" 'check the volume, then run it again'
-  fi
+  run_job load_once || load_failed
+  [ "$(cut -d ' ' -f 1 "$work/checksum")" = "$checksum" ] ||
+    fail load "$chosen was changed while it was loaded: its checksum is not the one of the check any more" 'find out who writes to the volume, then run it again'
   log load "loaded in $((SECONDS - began)) s"
+}
+
+load_failed() {
+  local i status
+  read -r -a status <"$work/load.status" || status=(0 0 0 1)
+  log_file load 'psql: ' "$work/load.said"
+  # Whoever comes before one that ends early is killed by SIGPIPE (141); with another status it was the first to fail, and
+  # what psql says is only what half a row looks like.
+  for i in 0 1; do
+    ((status[i] == 0 || status[i] == 141)) ||
+      fail load "$chosen cannot be read any more ($(cat "$work/load.read" "$work/load.unpack" | tail -n 1))" 'check the volume, then run it again'
+  done
+  # psql's own status for a connection that is gone
+  ((status[3] != 2)) ||
+    fail load "the connection to the server was lost ($(last_error "$work/load.said"))" "look at the server's log, then run it again"
+  ((status[3] == 0)) || fail load "the dump cannot be loaded ($(last_error "$work/load.said"))" "$(load_remedy)"
+  fail load "$chosen could not be read to its end (exit codes of tee, ${unpack[0]}, awk, psql: ${status[*]})" 'check the volume, then run it again'
 }
 
 load_remedy() {
   case $(last_error "$work/load.said") in
-    *'role "'*'does not exist'*) printf %s 'the file says nothing about roles; create that one on the server, then run it again' ;;
+    *'role "'*'does not exist'*)
+      [ "$format" = pg_dump ] || { printf %s 'nothing that names a role in a dump says that this database needs it; create it on the server, then run it again'; return; }
+      printf %s 'the file says nothing about roles; create that one on the server, then run it again' ;;
     *'No space left'* | *'could not extend file'*) printf %s 'enlarge the volume of the server, then run it again' ;;
     *'must be a superuser'*) printf %s 'something in the dump wants a superuser as its owner that the server lacks; create that role on the server, or restore with INTO=live' ;;
     *'invalid LC_'* | *'invalid locale'* | *'collation'*'does not exist'*) printf %s "the server's image lacks that locale; use one that has it" ;;
@@ -197,13 +248,14 @@ compare() {
     escaped=$escaped_result awk -F '\t' '
       $1 == "table" && $2 == ENVIRON["escaped"] && $4 != "null" { gsub(/\r/, "\\r", $3); print $3 "\t" $4 }
     ' "$work/inventory" >"$work/expected"
-    said=$(run_compare "${fresh[i]}") || fail compare "the rows of ${targets[i]} cannot be counted" "look at the server's log, then run it again"
+    run_job run_compare "${fresh[i]}" || fail compare "the rows of ${targets[i]} cannot be counted" "look at the server's log, then run it again"
+    said=$(<"$work/compare.said")
     [[ $said == ok || $said == 'ok; '* ]] ||
       fail compare "${targets[i]} was loaded, but differs from the $as_in (table: rows expected, rows found): ${said//$'\n'/, }" \
         'choose another dump, and keep this one for an analysis'
     log compare "${targets[i]}: $(wc -l <"$work/expected") tables, rows as in the $as_in${said#ok}$(uncounted)"
     # Statistics make it fast, not right: what keeps ANALYZE from working must not keep the data away.
-    PGDATABASE=${fresh[i]} run_psql -c ANALYZE 2>"$work/analyze.said" ||
+    run_job analyze "${fresh[i]}" ||
       warn compare "ANALYZE of ${targets[i]} failed ($(last_error "$work/analyze.said")); run it again by hand"
   done
 }
@@ -214,9 +266,11 @@ uncounted() {
   ((tables == 0)) || printf '; not compared, because their rows are INSERT statements: %s' "$tables"
 }
 
+analyze() { PGDATABASE=$1 run_psql -c ANALYZE 2>"$work/analyze.said"; }
+
 # Names are bytes here, whatever the encoding of the database.
 run_compare() {
-  PGCLIENTENCODING=SQL_ASCII PGDATABASE=$1 run_psql <<SQL
+  PGCLIENTENCODING=SQL_ASCII PGDATABASE=$1 run_psql >"$work/compare.said" <<SQL
 CREATE TEMP TABLE expected (name text, rows bigint);
 \\copy expected FROM '$work/expected'
 CREATE TEMP TABLE found (name text, rows bigint);

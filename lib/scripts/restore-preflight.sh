@@ -241,6 +241,8 @@ check_space() {
     list=$sql_list
     need=$(ask_manifest "SELECT coalesce(sum((d->>'bytes')::numeric), $planned_bytes) FROM json_array_elements(:'m'::json->'databases') d
       WHERE d->>'name' = ANY ($list)") || need=$planned_bytes
+    # What somebody has written into it by hand need not be a number that a shell can count with.
+    [[ $need =~ ^[0-9]{1,18}$ ]] || need=$planned_bytes
   fi
   [ "$INTO" != fresh ] || add_reserve
   free=$(run_psql 2>"$work/df.said" <<'SQL'

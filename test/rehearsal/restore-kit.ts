@@ -1,9 +1,20 @@
+import { createHash } from 'node:crypto';
 import { chmodSync, chownSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
+import { type Listing, type Outcome, outcome } from '../helpers/bad-day';
 import { Rehearsal } from '.';
 import { BACKUP, homeLab, RESTORE, SERVER, type Variant } from './home-lab';
-import type { JobOptions, JobResult, Major, PodHandle, StartOptions } from './runner/types';
+import type {
+  Attempt,
+  JobHandle,
+  JobOptions,
+  JobResult,
+  Major,
+  PodHandle,
+  StartOptions,
+  VolumeKind,
+} from './runner/types';
 
 const sql = (path: string) => readFileSync(join(__dirname, '..', path), 'utf8');
 /** A server that holds what has fooled other restores. */
@@ -11,22 +22,68 @@ const NASTY = sql('scripts/fixtures/nasty.sql');
 /** Prints what a database holds, and what belongs to it. */
 const CONTENT = sql('e2e/sql/content.sql');
 
+const commandLine = (pid: number): string => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return ''; // it has ended meanwhile
+  }
+};
+/** The process of pausing.sh that waits. */
+const asleep = (job: JobHandle) => job.pod?.processes().find((pid) => /^sleep\0\d+\.25\0$/.test(commandLine(pid)));
+const sha256 = (data: Buffer) => createHash('sha256').update(data).digest('hex');
+
 /** The database whose name no script may trip over. */
 export const ODD = `a b"c'd;$(e)`;
+
+/** Databases, roles and what belongs to them, as lines of name and facts. */
+const SERVER_LISTING = `
+SELECT 'database ' || replace(datname, E'\\n', ' '), d.oid, datdba, datacl, datconnlimit, datallowconn, md5(shobj_description(d.oid, 'pg_database')),
+    (SELECT string_agg(setrole || ' ' || setconfig::text, ' ' ORDER BY setrole) FROM pg_db_role_setting WHERE setdatabase = d.oid)
+  FROM pg_database d;
+SELECT 'role ' || rolname, a.oid, rolpassword, rolsuper, rolcanlogin, rolvaliduntil, rolconnlimit, md5(shobj_description(a.oid, 'pg_authid')),
+    (SELECT string_agg(roleid || ' ' || admin_option, ',' ORDER BY roleid) FROM pg_auth_members WHERE member = a.oid),
+    (SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = 0 AND setrole = a.oid)
+  FROM pg_authid a WHERE rolname !~ '^pg_';`;
+/** All tables with their rows, as one number. */
+const ROWS = `
+SELECT 'database ' || current_database(), md5(string_agg(t, ',' ORDER BY t)) FROM (
+  SELECT c.oid::regclass || query_to_xml(format(
+    'SELECT count(*), sum(hashtext(t::text)::bigint) FROM %s t', c.oid::regclass), true, false, '')::text AS t
+  FROM pg_class c WHERE relkind = 'r' AND c.oid >= 16384) x;`;
+
+/** Moments of a restore at which `pausing.sh` can stop it. */
+export type Stage =
+  | 'while it reads the dump'
+  | 'during the preflight'
+  | 'before it creates roles'
+  | 'before it loads'
+  | 'while it counts rows'
+  | 'while it analyzes'
+  | 'right before the swap'
+  | 'inside the swap'
+  | 'right after the swap'
+  | 'after the swap, the answer is lost';
+const PAUSING = join(__dirname, 'pausing.sh');
 
 /** Home-lab, running. */
 export class Lab {
   private constructor(
     readonly cluster: Rehearsal,
-    readonly server: PodHandle,
+    public server: PodHandle,
     readonly major: Major,
   ) {}
 
-  static async open(major: Major, variant?: Variant, options?: StartOptions): Promise<Lab> {
+  static async open(
+    major: Major,
+    variant?: Variant,
+    options?: StartOptions,
+    volumes?: Record<string, VolumeKind>,
+  ): Promise<Lab> {
     const cluster = await Rehearsal.open({
       objects: homeLab(major, variant),
       major,
-      volumes: { [BACKUP]: { kind: 'squash' } },
+      volumes: { [BACKUP]: { kind: 'squash' }, ...volumes },
     });
     try {
       const server = await cluster.startStatefulSet(SERVER, options);
@@ -68,12 +125,45 @@ export class Lab {
 
   /** A restore that must fail: its last line. */
   async refused(env: Record<string, string> = {}): Promise<string> {
-    const result = await this.restore(env);
-    expect(result.succeeded).toBe(false);
+    return this.failed(await this.restore(env))
+      .log.trimEnd()
+      .split('\n')
+      .at(-1)!;
+  }
+
+  /** The one attempt of a Job that must have failed, with cause and remedy in its last line. */
+  failed(result: JobResult): Attempt {
+    expect(result.succeeded, result.log).toBe(false);
     expect(result.attempts).toHaveLength(1);
-    const last = result.log.trimEnd().split('\n').at(-1)!;
-    expect(last).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [a-z0-9.-]+: error: .+; .+/);
-    return last;
+    expect(result.log.trimEnd().split('\n').at(-1)).toMatch(
+      /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [a-z0-9.-]+: error: .+; .+/,
+    );
+    return result.attempts[0]!;
+  }
+
+  /** A bad day: one restore that must fail; what it came to. */
+  async badDay(env: Record<string, string> = {}, options: JobOptions = {}): Promise<Outcome> {
+    const before = await this.listing();
+    const attempt = this.failed(await this.restore(env, options));
+    return outcome(attempt, before, await this.listing());
+  }
+
+  /** Starts a restore and waits until it has come to that moment. */
+  async paused(stage: Stage, env: Record<string, string> = {}, options: JobOptions = {}): Promise<JobHandle> {
+    const overlay = { '/usr/local/bin/psql': PAUSING, '/usr/local/bin/sha256sum': PAUSING };
+    const job = await this.cluster.startJob(RESTORE, { env: { PAUSE: stage, ...env }, overlay, ...options });
+    await vi.waitFor(() => expect(asleep(job), job.pod?.logs()).toBeDefined(), { timeout: 20_000, interval: 20 });
+    return job;
+  }
+
+  /** Ends the pause. */
+  resume = (job: JobHandle) => process.kill(asleep(job)!, 'SIGKILL');
+
+  /** The server's node loses its power; `startAgain` brings it back. */
+  crash = () => this.server.kill9();
+  async startAgain(): Promise<void> {
+    this.server = await this.cluster.startStatefulSet(SERVER);
+    await this.server.waitReady(60_000);
   }
 
   /** A file on the backup volume, as an operator would have copied it there. */
@@ -104,6 +194,29 @@ export class Lab {
 
   /** What the catalog says of a database, and its rows. */
   content = (db: string) => this.psql(CONTENT, db);
+
+  /** What volume and server hold, with the rows of every database. */
+  listing = async (): Promise<Listing> => ({ ...this.files(), ...(await this.serverListing()) });
+
+  files(): Listing {
+    const names = this.cluster.claim(BACKUP).list();
+    return Object.fromEntries(names.map((name) => [`file ${name}`, name.endsWith('/') ? '' : sha256(this.read(name))]));
+  }
+
+  async serverListing(): Promise<Listing> {
+    const connections = await this.psql(
+      String.raw`SELECT '\connect ' || quote_ident(datname) FROM pg_database
+        WHERE datallowconn AND datconnlimit <> -2 AND datname !~ E'\\n'`,
+    );
+    const script = connections.split('\n').map((connect) => `${connect}\n${ROWS}`);
+    const lines = await this.psql([SERVER_LISTING, ...script].join('\n'));
+    const listing: Listing = {};
+    for (const line of lines.split('\n')) {
+      const [, name, facts] = /^([^|]*)\|(.*)$/.exec(line)!;
+      listing[name!] = `${listing[name!] ?? ''}${facts}`;
+    }
+    return listing;
+  }
 
   databases = async () => (await this.psql('SELECT datname FROM pg_database ORDER BY datname COLLATE "C"')).split('\n');
 

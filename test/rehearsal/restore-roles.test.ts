@@ -1,0 +1,47 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { majors } from '.';
+import { Lab } from './restore-kit';
+
+describe.each(majors('all'))('roles that come with a single database, PostgreSQL %i', (major) => {
+  let lab: Lab;
+  beforeAll(async () => {
+    lab = await Lab.open(major);
+    await lab.psql(`CREATE ROLE boss SUPERUSER LOGIN PASSWORD 'boss'; CREATE ROLE owner LOGIN PASSWORD 'owner';
+      CREATE ROLE team; CREATE ROLE viewers; CREATE ROLE alice LOGIN; GRANT team TO owner; GRANT viewers TO alice; GRANT boss TO alice;
+      CREATE DATABASE app OWNER owner; CREATE DATABASE other OWNER boss`);
+    await lab.psql('CREATE TABLE t (i int); ALTER TABLE t OWNER TO owner; GRANT SELECT ON t TO viewers', 'app');
+    await lab.backup();
+    await lab.psql('DROP DATABASE app; DROP DATABASE other');
+    await lab.psql('DROP ROLE boss, owner, team, viewers, alice');
+  });
+  afterAll(() => lab.close());
+
+  const roles = () => lab.psql("SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE oid >= 16384");
+
+  it('are those that it names and their groups; a dropped superuser stays away', async () => {
+    const log = await lab.restored({ DATABASE: 'app' });
+    expect(await roles()).toBe('owner team viewers');
+    expect(log).toContain('roles: created owner, team, viewers');
+    expect(log).toContain('roles: not created, because app names them nowhere: alice boss');
+    expect(await lab.cluster.psql('SELECT count(*) FROM t', { user: 'owner', password: 'owner', db: 'app' })).toBe('0');
+    expect(await lab.psql("SELECT pg_has_role('owner', 'team', 'MEMBER')")).toBe('t');
+    expect(await lab.psql('SELECT count(*) FROM pg_db_role_setting WHERE setrole <> 0')).toBe('0');
+  });
+
+  it('and one that a killed restore of the whole server has made goes with the next restore', async () => {
+    const job = await lab.paused('before it loads');
+    await job.kill9();
+    await job.wait();
+    expect(await roles()).toBe('alice boss owner team viewers');
+    expect(await lab.restored({ DATABASE: 'app' })).toMatch(
+      /leftovers: dropped the role boss, left behind by a restore/,
+    );
+    expect(await roles()).toBe('owner team viewers');
+  });
+
+  it('are all that there were when the whole server is restored', async () => {
+    await lab.restored();
+    expect(await roles()).toBe('alice boss owner team viewers');
+    expect(await lab.psql("SELECT pg_has_role('alice', 'boss', 'MEMBER')")).toBe('t');
+  });
+});
