@@ -186,10 +186,12 @@ export class Lab {
     return done.stdout;
   }
 
-  /** Everything that pg_dumpall knows, less what differs by chance and the superuser's password. */
+  /** Everything that pg_dumpall knows, less what differs by chance and the passwords that each new server hashes anew. */
   async everything(): Promise<string> {
     const dump = await this.tool('pg_dumpall');
-    return dump.replace(/^\\(un)?restrict .*$/gm, '').replace(/^(ALTER ROLE postgres WITH .*) PASSWORD .*$/m, '$1;');
+    return dump
+      .replace(/^\\(un)?restrict .*$/gm, '')
+      .replace(/^(ALTER ROLE postgres(?:_exporter)? WITH .*) PASSWORD .*$/gm, '$1;');
   }
 
   /** What the catalog says of a database, and its rows. */
