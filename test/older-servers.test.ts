@@ -38,9 +38,12 @@ describe('what an older server does not know', () => {
 
   it.each(NEWER)('$kind $path goes before $since, and stays from $since on', (entry) => {
     const alone = [entry];
-    const users = homeLab
-      .filter(({ apiVersion, kind }) => apiVersion === entry.apiVersion && kind === entry.kind)
-      .filter((object) => entry.path === undefined || at(object, entry.path) !== undefined);
+    const users = homeLab.filter(
+      (object) =>
+        object.apiVersion === entry.apiVersion &&
+        object.kind === entry.kind &&
+        (entry.path === undefined || at(object, entry.path) !== undefined),
+    );
     const kept = fitTo(version(entry.since), users, alone);
     expect(kept).toEqual({ objects: users, stripped: [] });
 

@@ -111,8 +111,9 @@ export class LogicalRestore extends Construct {
     const env = {
       BACKUP_DIR: BACKUP_PATH,
       BACKUP_NAME: props.from.name,
-      BACKUP_FILE: file,
-      DATABASE: database,
+      // The API server drops an empty value, and each further `kubectl apply` would try to set it again.
+      ...(file !== '' && { BACKUP_FILE: file }),
+      ...(database !== '' && { DATABASE: database }),
     };
     const mounts = [
       claimMount('backup', BACKUP_PATH, volume, true),

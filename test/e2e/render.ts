@@ -61,7 +61,7 @@ function prepare(folder: string, cluster: Cluster): Rendered {
     const { objects: kept, stripped: older } = fitTo(cluster.version, there.objects);
     const stripped = [...there.stripped, ...older];
     all.push(...objects);
-    for (const line of stripped) say(`left out of ${path.basename(file)}: ${line}`);
+    for (const line of stripped) say(`not as rendered in ${path.basename(file)}: ${line}`);
     if (classed !== text) say(`class ${cluster.storageClass} instead of nfs-client in ${path.basename(file)}`);
     if (stripped.length > 0) fs.writeFileSync(file, kept.map((object) => `---\n${JSON.stringify(object)}\n`).join(''));
     else if (classed !== text) fs.writeFileSync(file, classed);

@@ -232,6 +232,12 @@ describe('home-lab', () => {
     }
   });
 
+  it('sets no variable to nothing, which the API server drops and each `kubectl apply` would set again', () => {
+    const all = pods().flatMap((pod) => [...(pod.initContainers ?? []), ...pod.containers].flatMap((c) => c.env));
+    expect(all.length).toBeGreaterThan(20);
+    expect(all.filter((variable) => variable.value === '')).toEqual([]);
+  });
+
   it('reads passwords from the Secret and holds none', () => {
     const text = JSON.stringify(objects.filter((object) => object.kind !== 'ConfigMap'));
     expect(objects.map((object) => object.kind)).not.toContain('Secret');
