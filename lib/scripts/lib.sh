@@ -296,7 +296,7 @@ remove_private_key() { rm -f -- "$private_key"; }
 # connect_server: waits a little for a server that is starting, then sets server_version (text), server_version_num,
 # server_major, system_identifier and server_is_superuser (t|f)
 connect_server() {
-  local said=$TMPDIR/connect.$$ answer='' began=$SECONDS limit last='' tls
+  local said=$TMPDIR/connect.$$ answer='' waited=0 began=$SECONDS limit last='' tls
   own_private_key
   while :; do
     if answer=$(run_psql -F '|' -c "SELECT current_setting('server_version_num'), current_setting('is_superuser') = 'on',
@@ -310,14 +310,15 @@ connect_server() {
       starting) limit=${CONNECT_WAIT_STARTING:-60} ;;
       *) limit=${CONNECT_WAIT:-15} ;;
     esac
-    # A server that hangs takes PGCONNECT_TIMEOUT for each try.
-    if ((SECONDS - began >= limit)); then
+    if ((waited >= limit)); then
       rm -f -- "$said"
       die connect "$problem"
     fi
     [ "$last" = "$problem_kind" ] || log connect "${problem%%;*}; trying for up to $limit s"
     last=$problem_kind
     sleep 1
+    # A server that hangs takes PGCONNECT_TIMEOUT for each try.
+    waited=$((waited + 1 > SECONDS - began ? waited + 1 : SECONDS - began))
   done
   rm -f -- "$said"
   IFS='|' read -r server_version_num server_is_superuser system_identifier server_version tls <<<"$answer"

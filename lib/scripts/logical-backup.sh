@@ -168,7 +168,7 @@ readonly memory_cure='the pod ran out of memory: raise its memory limit and run 
 volume_cure() {
   if grep -qi -e 'no space left' -e 'quota exceeded' "$1"; then
     printf 'the backup volume is full: grow the claim, keep fewer backups, or remove old ones by hand'
-  elif [ ! -w "$partial" ]; then
+  elif ! touch -- "$partial_manifest" 2>/dev/null; then
     printf 'the backup volume has turned read-only: repair it (its node or its server logs why), then run it again'
   elif memory_ran_out; then
     printf '%s' "$memory_cure"
