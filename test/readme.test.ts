@@ -14,12 +14,17 @@ fs.writeFileSync(file, example.replaceAll("'cdk8s-postgres'", `'${ROOT}/lib'`));
 fs.symlinkSync(path.join(ROOT, 'node_modules'), path.join(folder, 'node_modules'));
 afterAll(() => fs.rmSync(folder, { recursive: true }));
 
+/** What the compiler says of a file. */
+function problemsOf(source: string): string[] {
+  const { config } = ts.readConfigFile(path.join(ROOT, 'tsconfig.json'), ts.sys.readFile);
+  const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, ROOT);
+  const problems = ts.getPreEmitDiagnostics(ts.createProgram([source], { ...options, noUnusedLocals: false }));
+  return problems.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'));
+}
+
 describe('the example of the README', () => {
   it('compiles', () => {
-    const { config } = ts.readConfigFile(path.join(ROOT, 'tsconfig.json'), ts.sys.readFile);
-    const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, ROOT);
-    const problems = ts.getPreEmitDiagnostics(ts.createProgram([file], options));
-    expect(problems.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'))).toEqual([]);
+    expect(problemsOf(file)).toEqual([]);
   });
 
   it('renders the system that the README describes', () => {
@@ -37,6 +42,28 @@ describe('the example of the README', () => {
 
   it('fits on one screen', () => {
     expect(example.trimEnd().split('\n').length).toBeLessThanOrEqual(24);
+  });
+});
+
+describe('the fragments of the README', () => {
+  const fragments = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].slice(1).map((match) => match[1]!);
+
+  it.each(fragments.map((text, i) => [i + 1, text] as const))('number %i compiles and runs', (i, text) => {
+    const used = [...new Set(text.match(/\b[A-Z]\w+(?=\.)/g))].join(', ');
+    const source = [
+      `import { Chart, Testing } from 'cdk8s';`,
+      `import { ${used} } from '${ROOT}/lib';`,
+      `const chart = new Chart(Testing.app(), 'fragment');`,
+      text.replaceAll('sha256:…', `sha256:${'0'.repeat(64)}`),
+    ].join('\n');
+    const fragment = path.join(folder, `fragment-${i}.ts`);
+    fs.writeFileSync(fragment, source);
+    expect(problemsOf(fragment)).toEqual([]);
+    execFileSync('node', ['--import', 'tsx', fragment], { cwd: folder });
+  });
+
+  it('are found', () => {
+    expect(fragments.length).toBeGreaterThan(0);
   });
 });
 
