@@ -1,5 +1,6 @@
 -- Prints what the database holds and what belongs to it, in an order of its own: two equal prints are two equal databases.
--- The superuser's password and what its server alone knows (oids, files, statistics) are not part of it.
+-- Passwords that each server hashes anew at its first start, and what a server alone knows (oids, files, statistics, our own
+-- marks and records), are not part of it.
 SET timezone = 'UTC';
 SET search_path = pg_catalog;
 \echo == database
@@ -10,10 +11,11 @@ SELECT d.datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), to_jso
 \echo == settings
 SELECT coalesce(pg_get_userbyid(nullif(setrole, 0)), 'all'), s
   FROM pg_db_role_setting, unnest(setconfig) s
-  WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) ORDER BY 1, 2;
+  WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+    AND s !~ '^cdk8s_postgres\.(monitoring|backup_)' ORDER BY 1, 2;
 \echo == roles
 SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit,
-    rolvaliduntil, CASE WHEN rolsuper THEN 'not compared' ELSE md5(rolpassword) END
+    rolvaliduntil, CASE WHEN rolsuper OR rolname = 'postgres_exporter' THEN 'not compared' ELSE md5(rolpassword) END
   FROM pg_authid WHERE rolname !~ '^pg_' ORDER BY 1;
 SELECT pg_get_userbyid(roleid), pg_get_userbyid(member), admin_option
   FROM pg_auth_members WHERE pg_get_userbyid(roleid) !~ '^pg_' ORDER BY 1, 2;
