@@ -147,7 +147,7 @@ const THREE_YEARS = 1096;
 /** Judges every step of some lives. */
 const always = (judge: (step: Step, tiers: Tiers, timeZone: string, history: Map<number, string>) => void) =>
   check(
-    8,
+    6,
     fc.property(life(THREE_YEARS, 4, 2), tiers, zone, (life, tiers, timeZone) => {
       const history = new Map<number, string>();
       for (const step of live(life, THREE_YEARS, tiers, timeZone)) {
@@ -226,9 +226,9 @@ describe('over three years of nights, gaps, runs by hand, clocks that jump and s
   });
 
   it('the last n alone are what they were before there were tiers', () => {
-    const days = 300;
+    const days = 200;
     check(
-      8,
+      6,
       fc.property(life(days, 4, 1), fc.integer({ min: 1, max: 12 }), (life, last) => {
         const only = { last, daily: 0, weekly: 0, monthly: 0 };
         for (const step of live(life, days, only, 'Etc/UTC')) {

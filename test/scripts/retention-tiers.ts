@@ -21,7 +21,7 @@ export const stampOf = (time: number) =>
   new Date(time).toISOString().replace(/\..*/, '').replace('T', '-').replace(/:/g, '');
 
 /**
- * The real `retain` over a volume that is a list: what it reads from files and writes to them is replaced, nothing else.
+ * The real `retain` over a volume that is a list: what it reads from files and writes to them is replaced, no decision.
  * Each run finds what the one before it has left.
  */
 const DRIVER = `
@@ -49,7 +49,8 @@ publish() { # by name, which is by time
 }
 date() { printf '%s\\n' "$clock"; }
 log() { :; }
-# The same names are asked for again and again; \`find_periods\` has tests of its own.
+# The same names are asked for again and again; what names are the job's own, and the calendar, have tests of their own.
+own_backup_name() { name_stamp=\${1:4:17}; }
 eval "really_$(declare -f find_periods)"
 declare -A known=()
 find_periods() {
