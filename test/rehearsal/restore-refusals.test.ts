@@ -321,12 +321,13 @@ describe.each(majors())('restore that is disturbed, PostgreSQL %i', (major) => {
   };
 
   badDay('restore', 'another restore is running', async () => {
-    const job = await start();
+    const job = await lab.paused('before it loads');
     const day = await lab.badDay();
     expect(day.message).toMatch(/lock: error: another dump or restore is running on this server: .*logical-restore/);
     const dump = await lab.cluster.runCronJob(BACKUP, { deadlineScale: 0.01 });
     expect(dump.succeeded).toBe(false);
     expect(dump.log).toMatch(/another dump or restore is running on this server/);
+    lab.resume(job);
     expect(await job.wait()).toMatchObject({ succeeded: true });
     await lab.dropKept();
     before = await lab.identity();

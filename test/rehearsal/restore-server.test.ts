@@ -30,7 +30,7 @@ describe.each(majors())('restore into a server that has a bad day, PostgreSQL %i
 
   badDay('restore', 'a load that hangs, until the deadline of the Job', async () => {
     const before = await lab.listing();
-    // A pause of 20 s against a deadline of 12.
+    // A pause of 60 s against a deadline of 12.
     const job = await lab.paused('before it loads', {}, { deadlineScale: 12 / 43_200 });
     const result = await job.wait();
     expect(result.reason).toBe('DeadlineExceeded');
@@ -65,11 +65,12 @@ describe.each(majors())('restore into a server that has a bad day, PostgreSQL %i
   });
 
   badDay('restore', 'a dump is being made at the same time', async () => {
-    const overlay = fault('pg_dumpall', `sleep 8; exec /usr/lib/postgresql/${major}/bin/pg_dumpall "$@"`);
+    const overlay = fault('pg_dumpall', `sleep 60.25; exec /usr/lib/postgresql/${major}/bin/pg_dumpall "$@"`);
     const dump = await lab.cluster.startCronJob(BACKUP, { overlay });
     await vi.waitFor(() => expect(dump.pod?.logs()).toMatch(/ dump: pg_dumpall/), { timeout: 20_000 });
     const day = await lab.badDay();
     expect(day.message).toMatch(/another dump or restore is running on this server: postgres-backup \(pid <n>, /);
+    lab.resume(dump);
     expect(await dump.wait()).toMatchObject({ succeeded: true });
     return day;
   });
