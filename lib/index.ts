@@ -3,6 +3,7 @@ export { Compression } from './backup/compression';
 export { LogicalBackup, type LogicalBackupProps } from './backup/logical-backup';
 export { Retention } from './backup/retention';
 export { Schedule, type ScheduleOptions, type Weekday } from './backup/schedule';
+export { WalArchive, type WalArchiveProps } from './backup/wal-archive';
 export { InputError } from './guard/input-error';
 export type { Resources } from './pod/resources';
 export { LogicalRestore, type LogicalRestoreProps } from './restore/logical-restore';

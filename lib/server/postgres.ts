@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { ApiObject, Duration, Size } from 'cdk8s';
+import { ApiObject, Chart, Duration, Size } from 'cdk8s';
 import { Cpu, k8s } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
+import { ARCHIVE_SCRIPTS, type WalArchive } from '../backup/wal-archive';
 import { guardApp } from '../guard/guard-app';
 import { HIDDEN, InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
@@ -86,6 +87,25 @@ export interface PostgresProps {
    */
   readonly initScripts?: Readonly<Record<string, string>>;
   /**
+   * Where the write-ahead log is archived: turns `archive_mode` on. Archiving that fails does not stop the server; its log
+   * and `archive-health.sh` say so.
+   *
+   * @default none; then only dumps can restore the server
+   */
+  readonly walArchive?: WalArchive;
+  /**
+   * Labels of the pod besides those of the chart and the library's own, for selectors that exist already. No Job's pod gets them.
+   *
+   * @default none
+   */
+  readonly podLabels?: Readonly<Record<string, string>>;
+  /**
+   * Name of the server's container.
+   *
+   * @default "postgres"
+   */
+  readonly containerName?: string;
+  /**
    * A headless Service resolves to the pod's address; the other kind has an address of its own.
    *
    * @default "ClusterIP"
@@ -115,6 +135,7 @@ export class Postgres extends Construct implements IPostgres {
   readonly superuser: Credentials;
   readonly image: PostgresImage;
   readonly dataClaim: string;
+  readonly walArchive?: WalArchive;
 
   /** @throws InputError if the server could not start or would lose its data */
   constructor(scope: Construct, id: string, props: PostgresProps) {
@@ -122,6 +143,7 @@ export class Postgres extends Construct implements IPostgres {
     this.host = props.name;
     this.superuser = props.superuser;
     this.image = props.image;
+    this.walArchive = props.walArchive;
     this.dataClaim = InputError.at(this, () => this.render(props));
     guardApp(this);
   }
@@ -130,6 +152,7 @@ export class Postgres extends Construct implements IPostgres {
     const { name, superuser } = props;
     checkName('StatefulSet', name);
     checkName('Service', name);
+    checkName('Container', props.containerName ?? 'postgres', 'containerName');
     Credentials._check('superuser', superuser);
     const { database } = props;
     if (database !== undefined && !/^[^\p{Cc}]+$/u.test(database)) {
@@ -144,13 +167,15 @@ export class Postgres extends Construct implements IPostgres {
     }
     const storage = props.storage._source;
     const data = dataDirectory(props, image, storage);
-    const conf = renderSettings(props.settings ?? {}, data.path, PORT);
+    const { walArchive, settings = {} } = props;
+    const conf = renderSettings(walArchive?._settings(settings) ?? settings, data.path, PORT);
 
     const allLabels = labels(this, 'server', name);
     const selector = selectorLabels('server', name);
     const metadata = (suffix = ''): k8s.ObjectMeta => ({ name: `${name}${suffix}`, labels: allLabels });
     const template = storage.kind === 'template' ? storage : undefined;
     const claimName = template ? `${template.name}-${name}-0` : storage.name;
+    if (walArchive) checkArchive(this, walArchive, { mountPath: data.mountPath, claimName });
     if (storage.kind === 'own') renderClaim(this, 'claim', { name: claimName, labels: allLabels }, storage);
     new k8s.KubeService(this, 'service', {
       metadata: metadata(),
@@ -171,14 +196,21 @@ export class Postgres extends Construct implements IPostgres {
         // The default, written down: deleting or scaling the StatefulSet keeps the claim.
         persistentVolumeClaimRetentionPolicy: template && { whenDeleted: 'Retain', whenScaled: 'Retain' },
         template: {
-          metadata: { labels: allLabels, annotations: { 'cdk8s-postgres/config-sha256': sha256(conf) } },
+          metadata: {
+            labels: podLabels(props.podLabels, allLabels),
+            annotations: { 'cdk8s-postgres/config-sha256': sha256(conf) },
+          },
           spec: hardenedPod({
             image,
             ...this.containers(props, image, data, {
               data: template
                 ? templateMount(template.name, data.mountPath, template)
                 : claimMount('data', data.mountPath, { claimName, rootSquash: storage.rootSquash }),
-              scripts: mountScripts(this, metadata('-scripts'), ['prepare-data.sh', 'server.sh']),
+              scripts: mountScripts(this, metadata('-scripts'), [
+                'prepare-data.sh',
+                'server.sh',
+                ...(walArchive ? ARCHIVE_SCRIPTS : []),
+              ]),
               config: configMount('config', CONFIG_PATH, `${name}-config`),
               initScripts: this.initScripts(props.initScripts ?? {}, metadata('-init-scripts')),
             }),
@@ -222,10 +254,11 @@ export class Postgres extends Construct implements IPostgres {
       ],
       containers: [
         {
-          name: 'postgres',
+          name: props.containerName ?? 'postgres',
           command: runScript('server.sh'),
           env: [
             ...layout,
+            ...(props.walArchive?._env ?? []),
             ...props.superuser._env('POSTGRES_USER', 'POSTGRES_PASSWORD'),
             { name: 'POSTGRES_DB', value: props.database ?? 'postgres' },
             // The image's default trusts 127.0.0.1, and with it everybody who may `kubectl port-forward`.
@@ -234,6 +267,7 @@ export class Postgres extends Construct implements IPostgres {
           ports: [{ name: 'postgres', containerPort: PORT }],
           mounts: [
             ...Object.values(mounts),
+            ...(props.walArchive ? [props.walArchive._mount()] : []),
             emptyDir('run', '/var/run/postgresql'),
             emptyDir('tmp', '/tmp'),
             emptyDir('shm', '/dev/shm', { medium: 'Memory', sizeLimit: quantity(sharedMemory(props, resources)) }),
@@ -288,6 +322,24 @@ function dataDirectory(props: PostgresProps, image: ImageFacts, storage: Storage
     refuse('dataDirectory', must, path, 'leave it out, or correct `dataSubdirectory`');
   }
   return { mountPath, path };
+}
+
+function checkArchive(server: Construct, archive: WalArchive, data: Parameters<WalArchive['_checkBeside']>[0]): void {
+  archive._checkBeside(data);
+  const namespace = Chart.of(server).namespace;
+  const theirs = Chart.of(archive).namespace;
+  if (theirs !== namespace) {
+    const fix = 'put both into charts of one namespace';
+    refuse('walArchive', `be in this chart's namespace, ${namespace ?? 'the default one'}`, theirs, fix);
+  }
+}
+
+/** The library's own labels are what the Service selects: they can't be replaced. */
+function podLabels(more: Readonly<Record<string, string>> = {}, own: Record<string, string>): Record<string, string> {
+  for (const name of Object.keys(more)) {
+    if (name in own) refuse('podLabels', 'leave alone what the library and the chart set', name, 'leave it out');
+  }
+  return { ...own, ...more };
 }
 
 function sharedMemory({ sharedMemory }: PostgresProps, { memory }: Resources): Size {
