@@ -9,8 +9,10 @@ import {
   PostgresImage,
   Schedule,
   Storage,
+  WalArchive,
 } from '../../lib';
 import { HomeLab } from '../../systems/home-lab';
+import { RecordPlatform } from '../../systems/record-platform';
 import type { Manifest } from '../helpers/render';
 
 /** Every construct of the library with other choices than home-lab's. */
@@ -23,6 +25,7 @@ function everything(): Manifest[] {
     superuser: Credentials.fromSecret('pg', { passwordKey: 'password', usernameKey: 'user' }),
     service: 'Headless',
     initScripts: { '01.sql': 'SELECT 1;' },
+    walArchive: new WalArchive(chart, 'wal', { name: 'pg-wal', size: Size.gibibytes(1) }),
   });
   const to = new BackupVolume(chart, 'volume', { name: 'pg-backup', size: Size.gibibytes(1) });
   const from = new LogicalBackup(chart, 'backup', { of, to, schedule: Schedule.daily('02:00') });
@@ -30,7 +33,11 @@ function everything(): Manifest[] {
   return Testing.synth(chart);
 }
 
-const objects = [...Testing.synth(new HomeLab(new App(), 'home-lab')), ...everything()];
+const objects = [
+  ...Testing.synth(new HomeLab(new App(), 'home-lab')),
+  ...Testing.synth(new RecordPlatform(new App(), 'record-platform')),
+  ...everything(),
+];
 
 function podTemplates(node: unknown, path = ''): [string, Manifest][] {
   if (typeof node !== 'object' || node === null) return [];
@@ -62,8 +69,8 @@ const ALLOWED_VOLUMES = [
 
 describe('Pod Security "restricted", over all objects', () => {
   it('finds the pods of every kind that makes some', () => {
-    expect(pods).toHaveLength(6);
-    expect(containers).toHaveLength(8);
+    expect(pods).toHaveLength(7);
+    expect(containers).toHaveLength(10);
   });
 
   it.each(pods)('%s', (_, pod) => {
