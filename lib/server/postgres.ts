@@ -6,6 +6,7 @@ import { ARCHIVE_SCRIPTS, type WalArchive } from '../backup/wal-archive';
 import { guardApp } from '../guard/guard-app';
 import { HIDDEN, InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
+import { isBelow } from '../guard/paths';
 import { seconds } from '../guard/seconds';
 import {
   type ContainerProps,
@@ -237,18 +238,19 @@ export class Postgres extends Construct implements IPostgres {
     mounts: { data: Mount; scripts: Mount; config: Mount; initScripts: Mount },
   ): { initContainers: ContainerProps[]; containers: ContainerProps[] } {
     const resources = props.resources ?? DEFAULT_RESOURCES;
-    const layout: k8s.EnvVar[] = [
-      { name: 'PGDATA', value: data.path },
-      { name: 'DATA_MOUNT', value: data.mountPath },
+    const layout = ({ path, mountPath }: DataDirectory): k8s.EnvVar[] => [
+      { name: 'PGDATA', value: path },
+      { name: 'DATA_MOUNT', value: mountPath },
       { name: 'EXPECTED_MAJOR', value: String(image.major) },
     ];
+    const whole = wholeClaim(data, image);
     return {
       initContainers: [
         {
           name: 'prep-dirs',
           command: runScript('prepare-data.sh'),
-          env: layout,
-          mounts: [mounts.data, mounts.scripts],
+          env: layout(whole),
+          mounts: [{ ...mounts.data, path: whole.mountPath }, mounts.scripts],
           resources: renderResources(PREPARE_RESOURCES),
         },
       ],
@@ -257,7 +259,7 @@ export class Postgres extends Construct implements IPostgres {
           name: props.containerName ?? 'postgres',
           command: runScript('server.sh'),
           env: [
-            ...layout,
+            ...layout(data),
             ...(props.walArchive?._env ?? []),
             ...props.superuser._env('POSTGRES_USER', 'POSTGRES_PASSWORD'),
             { name: 'POSTGRES_DB', value: props.database ?? 'postgres' },
@@ -322,6 +324,15 @@ function dataDirectory(props: PostgresProps, image: ImageFacts, storage: Storage
     refuse('dataDirectory', must, path, 'leave it out, or correct `dataSubdirectory`');
   }
   return { mountPath, path };
+}
+
+/**
+ * Where prep-dirs sees the claim: at a path of its own if the runtime lays a declared volume over a part of it (17 and older), or
+ * a database that lies there would be hidden from it.
+ */
+function wholeClaim({ mountPath, path }: DataDirectory, { declaredVolumes }: ImageFacts): DataDirectory {
+  if (!declaredVolumes.some((declared) => isBelow(declared, mountPath))) return { mountPath, path };
+  return { mountPath: '/claim', path: `/claim${path.slice(mountPath.length)}` };
 }
 
 function checkArchive(server: Construct, archive: WalArchive, data: Parameters<WalArchive['_checkBeside']>[0]): void {

@@ -48,11 +48,34 @@ describe.each(majors('all'))('WAL archive, PostgreSQL %i', (major) => {
     fs.renameSync(archive.path(lost!), archive.path('lost'));
     expect(await recover(pod)).toMatch(/the archive has a hole: it holds [0-9A-F]{24}, but not [0-9A-F]{24}/);
     fs.renameSync(archive.path('lost'), archive.path(lost!));
+
+    // What the base backup needs stays when the rest goes.
+    const backup = archive.names().find((name) => name.endsWith('.backup'))!;
+    const needed = before.filter((name) => !/^[0-9A-F]{24}$/.test(name) || name >= backup.slice(0, 24));
+    expect(needed.length).toBeLessThan(before.length);
+    expect(await prune(pod, archive.servers()[0]!.slice(0, -1), backup)).toMatch(
+      /removed [1-9]\d* WAL files of server/,
+    );
     expect(await recover(pod)).toBe('1,2,3');
     // It runs with archive_mode=off, on a timeline of its own: nothing of it is in the archive.
-    expect(archive.names()).toEqual(before);
+    expect(archive.names()).toEqual(needed);
   });
 });
+
+/** Runs the function that the base backup's job will call, in a pod that has the archive and the image's pg_archivecleanup. */
+async function prune(pod: PodHandle, system: string, oldest: string): Promise<string> {
+  const script = path.join(__dirname, '../../lib/scripts/wal-retention.sh');
+  const input = [
+    'set -Eeuo pipefail',
+    '. /scripts/lib.sh',
+    '. /scripts/wal-archive.sh',
+    fs.readFileSync(script, 'utf8'),
+    `prune_wal ${system} ${oldest}`,
+  ];
+  const done = await pod.exec(['bash', '-s'], { input: input.join('\n') });
+  expect(done.exitCode).toBe(0);
+  return done.stderr;
+}
 
 const COPY = '/var/lib/postgresql/copy';
 

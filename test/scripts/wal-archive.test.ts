@@ -32,8 +32,8 @@ afterEach(() => box.remove());
 function system(identifier: string): void {
   const lines = [
     'pg_control version number:            1800',
+    'Not this: Database system identifier:  1',
     `Database system identifier:           ${identifier}`,
-    "Mock authentication nonce:            Database system identifier:           1'",
   ];
   box.fake('pg_controldata', `printf '%s\\n' ${lines.map((line) => JSON.stringify(line)).join(' ')}`);
 }
