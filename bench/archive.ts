@@ -13,9 +13,8 @@ const SEGMENTS = { 'a full segment': 16, 'a segment closed early': 1 };
  */
 const MEASURE = `
   cd "$PGDATA"
-  head -c "$1M" /dev/urandom >/tmp/segment
-  truncate -s 16M /tmp/segment
-  cp /tmp/segment pg_wal/bench
+  # Zeros and not holes, as PostgreSQL has it.
+  { head -c "$1M" /dev/urandom; head -c "$((16 - $1))M" /dev/zero; } >pg_wal/bench
   sync
   for ((i = 0; i <= $2; i++)); do
     name=0000000F0000000$1$(printf '%08X' "$i")
