@@ -3,6 +3,7 @@ export { Compression } from './backup/compression';
 export { LogicalBackup, type LogicalBackupProps } from './backup/logical-backup';
 export { Retention, type RetentionTiers } from './backup/retention';
 export { Schedule, type ScheduleOptions, type Weekday } from './backup/schedule';
+export { WalArchive, type WalArchiveProps } from './backup/wal-archive';
 export { InputError } from './guard/input-error';
 export { type ExporterProps, Metrics } from './observe/metrics';
 export { MetricsMonitor, type MetricsMonitorProps } from './observe/metrics-monitor';

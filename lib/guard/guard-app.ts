@@ -1,6 +1,6 @@
 import { ApiObject, App } from 'cdk8s';
 import type { Construct, IConstruct } from 'constructs';
-import { backupClaims, checkObject, dataClaims, type Manifest, writtenBy } from './objects';
+import { archiveClaims, backupClaims, checkObject, dataClaims, type Manifest, writtenBy } from './objects';
 import { checkUser } from './user';
 
 const GUARDED = Symbol.for('cdk8s-postgres/guarded');
@@ -46,24 +46,32 @@ function usedTwice(objects: readonly Rendered[]): string[] {
   });
 }
 
-/** A claim that holds a server's data holds nothing else: no other server's data, no backups. */
+/** A claim that holds a server's data holds nothing else: no other server's data, no backups, no archive; nor do these share one. */
 function sharedData(objects: readonly Rendered[]): string[] {
   const owners = new Map<string, string>();
   const found: string[] = [];
   const refuse = (path: string, claim: string, other: string) =>
-    found.push(`${path}: \`claim\` must not be one that holds the data of ${other}, got ${claim}; name another one`);
+    found.push(`${path}: \`claim\` must not be one that holds the ${other}, got ${claim}; name another one`);
   for (const { path, manifest } of objects) {
     for (const claim of dataClaims(manifest).map((name) => inNamespace(manifest, name))) {
       const other = owners.get(claim);
       if (other) refuse(path, claim, other);
-      owners.set(claim, path);
+      owners.set(claim, `data of ${path}`);
     }
   }
-  for (const { path, manifest } of objects) {
-    for (const claim of backupClaims(manifest).map((name) => inNamespace(manifest, name))) {
-      const other = owners.get(claim);
-      if (other) refuse(path, claim, other);
+  for (const [what, claimsOf] of [
+    ['backups', backupClaims],
+    ['WAL archive', archiveClaims],
+  ] as const) {
+    const seen = new Map<string, string>();
+    for (const { path, manifest } of objects) {
+      for (const claim of claimsOf(manifest).map((name) => inNamespace(manifest, name))) {
+        const other = owners.get(claim);
+        if (other) refuse(path, claim, other);
+        else if (!seen.has(claim)) seen.set(claim, `${what} of ${path}`);
+      }
     }
+    for (const [claim, owner] of seen) owners.set(claim, owner);
   }
   return found;
 }

@@ -9,10 +9,10 @@ const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])
  * - CronJob: its Jobs get 11 more characters (Kubernetes: "no more than 52 characters").
  * - StatefulSet: its pods carry the name in the label `controller-revision-hash`, 11 characters longer, at most 63.
  */
-const LONGEST: Record<string, number> = { CronJob: 52, StatefulSet: 52, Job: 63, Service: 63 };
+const LONGEST: Record<string, number> = { CronJob: 52, StatefulSet: 52, Job: 63, Service: 63, Container: 63 };
 
 /** Kinds whose names are DNS labels (RFC 1123); all others are DNS subdomains of at most 253 characters. */
-const LABEL_KINDS = new Set(['Service', 'StatefulSet', 'CronJob', 'Job', 'Namespace']);
+const LABEL_KINDS = new Set(['Service', 'StatefulSet', 'CronJob', 'Job', 'Namespace', 'Container']);
 
 /**
  * Refuses a name that the API server would reject.

@@ -143,10 +143,11 @@ function renderedSecret({ kind, data, stringData }: Manifest): string[] {
 }
 
 /** The claims that a StatefulSet keeps its data on, its templates' included. */
-export function dataClaims({ kind, metadata, spec }: Manifest): string[] {
+export function dataClaims(manifest: Manifest): string[] {
+  const { kind, metadata, spec } = manifest;
   if (kind !== 'StatefulSet') return [];
-  const pod = podOf({ kind, spec });
-  const named = (pod?.volumes ?? []).flatMap((volume) => volume.persistentVolumeClaim?.claimName ?? []);
+  const archives = archiveClaims(manifest);
+  const named = claimsOf(manifest).filter((claim) => !archives.includes(claim));
   const made = templatesOf({ kind, spec }).map((template) => `${template}-${metadata?.name}-0`);
   return [...new Set([...named, ...made])];
 }
@@ -162,11 +163,33 @@ export function writtenBy({ kind, spec }: Manifest): { claim: string; uid: numbe
 }
 
 /** The claims that backups are written to: those that a CronJob or a Job mounts, and those that are rendered for it. */
-export function backupClaims({ kind, metadata, spec }: Manifest): string[] {
-  if (kind === 'PersistentVolumeClaim') {
-    const component = metadata?.labels?.['app.kubernetes.io/component'];
-    return component === 'backup' && metadata?.name ? [metadata.name] : [];
-  }
-  if (kind !== 'CronJob') return [];
-  return (podOf({ kind, spec })?.volumes ?? []).flatMap((volume) => volume.persistentVolumeClaim?.claimName ?? []);
+export function backupClaims(manifest: Manifest): string[] {
+  if (isClaimFor('backup', manifest)) return [manifest.metadata?.name ?? ''];
+  if (manifest.kind !== 'CronJob') return [];
+  const archives = archiveClaims(manifest);
+  return claimsOf(manifest).filter((claim) => !archives.includes(claim));
+}
+
+/**
+ * The claims that write-ahead log is archived to: those that a pod mounts where its WAL_ARCHIVE is, and those that are rendered
+ * for it. Servers and jobs share them, since each server has a folder of its own there.
+ */
+export function archiveClaims(manifest: Manifest): string[] {
+  if (isClaimFor('wal-archive', manifest)) return [manifest.metadata?.name ?? ''];
+  const pod = podOf(manifest);
+  const volumes = [...(pod?.initContainers ?? []), ...(pod?.containers ?? [])].flatMap(({ env, volumeMounts }) => {
+    const path = env?.find(({ name }) => name === 'WAL_ARCHIVE')?.value;
+    return (volumeMounts ?? []).filter((mount) => mount.mountPath === path).map((mount) => mount.name);
+  });
+  return claimsOf(manifest, (volume) => volumes.includes(volume));
+}
+
+function isClaimFor(component: string, { kind, metadata }: Manifest): boolean {
+  return kind === 'PersistentVolumeClaim' && metadata?.labels?.['app.kubernetes.io/component'] === component;
+}
+
+function claimsOf(manifest: Manifest, wanted = (_volume: string) => true): string[] {
+  return (podOf(manifest)?.volumes ?? [])
+    .filter((volume) => wanted(volume.name))
+    .flatMap((volume) => volume.persistentVolumeClaim?.claimName ?? []);
 }

@@ -2,7 +2,7 @@ import { Chart } from 'cdk8s';
 import type { Construct } from 'constructs';
 
 /** What a pod does. The server's Service selects `server` and so never matches a Job's pod. */
-export type Component = 'server' | 'backup' | 'restore' | 'metrics';
+export type Component = 'server' | 'backup' | 'restore' | 'metrics' | 'wal-archive';
 
 /**
  * What picks out exactly one construct's pods. A StatefulSet's selector can't be changed later: no version, no chart label.

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
-import { ApiObject, Duration, Size } from 'cdk8s';
+import { ApiObject, Chart, Duration, Size } from 'cdk8s';
 import { Cpu, k8s } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
+import { ARCHIVE_SCRIPTS, type WalArchive } from '../backup/wal-archive';
 import { guardApp } from '../guard/guard-app';
 import { HIDDEN, InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
+import { isBelow } from '../guard/paths';
 import { seconds } from '../guard/seconds';
 import { expectUser } from '../guard/user';
 import { type Metrics, metricsQueries, ROLE_SCRIPTS } from '../observe/metrics';
@@ -88,6 +90,25 @@ export interface PostgresProps {
    */
   readonly initScripts?: Readonly<Record<string, string>>;
   /**
+   * Where the write-ahead log is archived: turns `archive_mode` on. Archiving that fails does not stop the server; its log
+   * and `archive-health.sh` say so.
+   *
+   * @default none; then only dumps can restore the server
+   */
+  readonly walArchive?: WalArchive;
+  /**
+   * Labels of the pod besides those of the chart and the library's own, for selectors that exist already. No Job's pod gets them.
+   *
+   * @default none
+   */
+  readonly podLabels?: Readonly<Record<string, string>>;
+  /**
+   * Name of the server's container.
+   *
+   * @default "postgres"
+   */
+  readonly containerName?: string;
+  /**
    * A headless Service resolves to the pod's address; the other kind has an address of its own.
    *
    * @default "ClusterIP"
@@ -117,6 +138,7 @@ export interface PostgresProps {
 }
 
 const PORT = 5432;
+const CONTAINER = 'postgres';
 const CONFIG_PATH = '/etc/postgresql';
 
 /** One PostgreSQL server: StatefulSet, Service, configuration, scripts. */
@@ -127,6 +149,7 @@ export class Postgres extends Construct implements IPostgres {
   readonly image: PostgresImage;
   readonly dataClaim: string;
   readonly metrics?: Metrics;
+  readonly walArchive?: WalArchive;
 
   /** @throws InputError if the server could not start or would lose its data */
   constructor(scope: Construct, id: string, props: PostgresProps) {
@@ -135,6 +158,7 @@ export class Postgres extends Construct implements IPostgres {
     this.superuser = props.superuser;
     this.image = props.image;
     this.metrics = props.metrics;
+    this.walArchive = props.walArchive;
     this.dataClaim = InputError.at(this, () => this.render(props));
     guardApp(this);
   }
@@ -143,6 +167,7 @@ export class Postgres extends Construct implements IPostgres {
     const { name, superuser } = props;
     checkName('StatefulSet', name);
     checkName('Service', name);
+    checkName('Container', props.containerName ?? 'postgres', 'containerName');
     Credentials._check('superuser', superuser);
     const { database } = props;
     if (database !== undefined && !/^[^\p{Cc}]+$/u.test(database)) {
@@ -162,13 +187,15 @@ export class Postgres extends Construct implements IPostgres {
     }
     const storage = props.storage._source;
     const data = dataDirectory(props, image, storage);
-    const conf = renderSettings(props.settings ?? {}, data.path, PORT);
+    const { walArchive, settings = {} } = props;
+    const conf = renderSettings(walArchive?._settings(settings) ?? settings, data.path, PORT);
 
     const allLabels = labels(this, 'server', name);
     const selector = selectorLabels('server', name);
     const metadata = (suffix = ''): k8s.ObjectMeta => ({ name: `${name}${suffix}`, labels: allLabels });
     const template = storage.kind === 'template' ? storage : undefined;
     const claimName = template ? `${template.name}-${name}-0` : storage.name;
+    if (walArchive) checkArchive(this, walArchive, { mountPath: data.mountPath, claimName });
     if (storage.kind === 'own') renderClaim(this, 'claim', { name: claimName, labels: allLabels }, storage);
     new k8s.KubeService(this, 'service', {
       metadata: metadata(),
@@ -192,13 +219,13 @@ export class Postgres extends Construct implements IPostgres {
         persistentVolumeClaimRetentionPolicy: template && { whenDeleted: 'Retain', whenScaled: 'Retain' },
         template: {
           metadata: {
-            labels: allLabels,
+            labels: podLabels(props.podLabels, allLabels),
             // What is read only when a container starts.
             annotations: {
               'cdk8s-postgres/config-sha256': sha256(conf),
               ...(exporter && {
                 'cdk8s-postgres/metrics-sha256': sha256(metricsQueries()),
-                'kubectl.kubernetes.io/default-container': 'postgres',
+                'kubectl.kubernetes.io/default-container': props.containerName ?? CONTAINER,
               }),
             },
           },
@@ -211,6 +238,7 @@ export class Postgres extends Construct implements IPostgres {
               scripts: mountScripts(this, metadata('-scripts'), [
                 ...SERVER_SCRIPTS,
                 ...(props.metrics ? ROLE_SCRIPTS : []),
+                ...(walArchive ? ARCHIVE_SCRIPTS : []),
               ]),
               config: configMount('config', CONFIG_PATH, `${name}-config`),
               initScripts: this.initScripts(props, metadata('-init-scripts')),
@@ -238,27 +266,29 @@ export class Postgres extends Construct implements IPostgres {
     mounts: { data: Mount; scripts: Mount; config: Mount; initScripts: Mount },
   ): { initContainers: ContainerProps[]; containers: ContainerProps[] } {
     const resources = props.resources ?? DEFAULT_RESOURCES;
-    const layout: k8s.EnvVar[] = [
-      { name: 'PGDATA', value: data.path },
-      { name: 'DATA_MOUNT', value: data.mountPath },
+    const layout = ({ path, mountPath }: DataDirectory): k8s.EnvVar[] => [
+      { name: 'PGDATA', value: path },
+      { name: 'DATA_MOUNT', value: mountPath },
       { name: 'EXPECTED_MAJOR', value: String(props.image._facts.major) },
     ];
+    const whole = wholeClaim(data, props.image._facts);
     return {
       initContainers: [
         {
           name: 'prep-dirs',
           command: runScript('prepare-data.sh'),
-          env: layout,
-          mounts: [mounts.data, mounts.scripts],
+          env: layout(whole),
+          mounts: [{ ...mounts.data, path: whole.mountPath }, mounts.scripts],
           resources: renderResources(PREPARE_RESOURCES),
         },
       ],
       containers: [
         {
-          name: 'postgres',
+          name: props.containerName ?? CONTAINER,
           command: runScript('server.sh'),
           env: [
-            ...layout,
+            ...layout(data),
+            ...(props.walArchive?._env ?? []),
             ...props.superuser._env('POSTGRES_USER', 'POSTGRES_PASSWORD'),
             { name: 'POSTGRES_DB', value: props.database ?? 'postgres' },
             // The image's default trusts 127.0.0.1, and with it everybody who may `kubectl port-forward`.
@@ -269,6 +299,7 @@ export class Postgres extends Construct implements IPostgres {
           ports: [{ name: 'postgres', containerPort: PORT }],
           mounts: [
             ...Object.values(mounts),
+            ...(props.walArchive ? [props.walArchive._mount()] : []),
             emptyDir('run', '/var/run/postgresql'),
             emptyDir('tmp', '/tmp'),
             emptyDir('shm', '/dev/shm', { medium: 'Memory', sizeLimit: quantity(sharedMemory(props, resources)) }),
@@ -325,6 +356,33 @@ function dataDirectory(props: PostgresProps, image: ImageFacts, storage: Storage
     refuse('dataDirectory', must, path, 'leave it out, or correct `dataSubdirectory`');
   }
   return { mountPath, path };
+}
+
+/**
+ * Where prep-dirs sees the claim: at a path of its own if the runtime lays a declared volume over a part of it (17 and older), or
+ * a database that lies there would be hidden from it.
+ */
+function wholeClaim({ mountPath, path }: DataDirectory, { declaredVolumes }: ImageFacts): DataDirectory {
+  if (!declaredVolumes.some((declared) => isBelow(declared, mountPath))) return { mountPath, path };
+  return { mountPath: '/claim', path: `/claim${path.slice(mountPath.length)}` };
+}
+
+function checkArchive(server: Construct, archive: WalArchive, data: Parameters<WalArchive['_checkBeside']>[0]): void {
+  archive._checkBeside(data);
+  const namespace = Chart.of(server).namespace;
+  const theirs = Chart.of(archive).namespace;
+  if (theirs !== namespace) {
+    const fix = 'put both into charts of one namespace';
+    refuse('walArchive', `be in this chart's namespace, ${namespace ?? 'the default one'}`, theirs, fix);
+  }
+}
+
+/** The library's own labels are what the Service selects: they can't be replaced. */
+function podLabels(more: Readonly<Record<string, string>> = {}, own: Record<string, string>): Record<string, string> {
+  for (const name of Object.keys(more)) {
+    if (name in own) refuse('podLabels', 'leave alone what the library and the chart set', name, 'leave it out');
+  }
+  return { ...own, ...more };
 }
 
 function sharedMemory({ sharedMemory }: PostgresProps, { memory }: Resources): Size {

@@ -19,7 +19,7 @@ import {
   Storage,
   Tls,
 } from '../../lib';
-import { backup, refusal, render, server, volume } from '../helpers/render';
+import { backup, refusal, render, server, volume, walArchive } from '../helpers/render';
 
 type Build = (chart: Chart) => void;
 const withServer =
@@ -586,6 +586,122 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
       new LogicalRestore(chart, 'restore', { from: backup(chart), sessions: 'Terminate' as 'terminate' }),
     line: 'chart/restore: `sessions` must be "refuse" or "terminate", got "Terminate"; write "refuse"',
     right: (chart) => new LogicalRestore(chart, 'restore', { from: backup(chart), sessions: 'terminate' }),
+  },
+  'an archive that is the data volume': {
+    wrong: (chart) => server(chart, { walArchive: walArchive(chart, { name: 'data-pg-0' }) }),
+    line: 'chart/server: `walArchive` must be another claim than the server\'s data: a full or lost volume would take both, got "data-pg-0"; make a `WalArchive` with a name of its own',
+    right: (chart) => server(chart, { walArchive: walArchive(chart) }),
+  },
+  "an archive on another server's data": {
+    wrong: (chart) => {
+      server(chart, { storage: Storage.existingClaim('old') });
+      server(chart, { name: 'other', walArchive: walArchive(chart, { name: 'old' }) }, 'other');
+    },
+    line: [
+      'chart/wal/claim: `claim` must not be one that holds the data of chart/server/stateful-set, got ns/old; name another one',
+      'error: chart/other/stateful-set: `claim` must not be one that holds the data of chart/server/stateful-set, got ns/old; name another one',
+    ].join('\n'),
+    right: (chart) => {
+      const archive = walArchive(chart);
+      server(chart, { storage: Storage.existingClaim('old'), walArchive: archive });
+      server(chart, { name: 'other', walArchive: archive }, 'other');
+    },
+  },
+  'data on the archive of another server': {
+    wrong: (chart) => {
+      server(chart, { walArchive: walArchive(chart) });
+      server(chart, { name: 'other', storage: Storage.existingClaim('pg-wal') }, 'other');
+    },
+    line: [
+      'chart/wal/claim: `claim` must not be one that holds the data of chart/other/stateful-set, got ns/pg-wal; name another one',
+      'error: chart/server/stateful-set: `claim` must not be one that holds the data of chart/other/stateful-set, got ns/pg-wal; name another one',
+    ].join('\n'),
+    right: (chart) => {
+      server(chart, { walArchive: walArchive(chart) });
+      server(chart, { name: 'other', storage: Storage.existingClaim('pg-data') }, 'other');
+    },
+  },
+  'an archive on the backup volume': {
+    wrong: (chart) => {
+      const to = new LogicalBackup(new Chart(chart.node.root, 'other', { namespace: 'ns' }), 'nightly', {
+        of: server(chart, { walArchive: walArchive(chart, { name: 'pg-backup' }) }),
+        to: volume(new Chart(chart.node.root, 'third', { namespace: 'ns' }), { name: 'pg-backups' }),
+        schedule: Schedule.daily('02:00'),
+      });
+      const cron = ApiObject.of(to.node.findChild('cron-job'));
+      const path = '/spec/jobTemplate/spec/template/spec/volumes/0/persistentVolumeClaim/claimName';
+      cron.addJsonPatch(JsonPatch.replace(path, 'pg-backup'));
+    },
+    line: [
+      'chart/wal/claim: `claim` must not be one that holds the backups of other/nightly/cron-job, got ns/pg-backup; name another one',
+      'error: chart/server/stateful-set: `claim` must not be one that holds the backups of other/nightly/cron-job, got ns/pg-backup; name another one',
+    ].join('\n'),
+    right: (chart) => backup(chart, { of: server(chart, { walArchive: walArchive(chart) }) }),
+  },
+  'an archive mounted on the data': {
+    wrong: (chart) => server(chart, { walArchive: walArchive(chart, { mountPath: '/var/lib/postgresql/wal' }) }),
+    line: 'chart/server: `walArchive.mountPath` must be mounted outside the data\'s claim, which is at /var/lib/postgresql, got "/var/lib/postgresql/wal"; leave it out for "/wal-archive"',
+    right: (chart) => server(chart, { walArchive: walArchive(chart, { mountPath: '/var/lib/wal' }) }),
+  },
+  'an archive mounted around the data': {
+    wrong: (chart) => server(chart, { walArchive: walArchive(chart, { mountPath: '/var/lib' }) }),
+    line: 'chart/server: `walArchive.mountPath` must be mounted outside the data\'s claim, which is at /var/lib/postgresql, got "/var/lib"; leave it out for "/wal-archive"',
+    right: (chart) => server(chart, { walArchive: walArchive(chart, { mountPath: '/srv/wal' }) }),
+  },
+  'an archive mounted on the scripts': {
+    wrong: (chart) => server(chart, { walArchive: walArchive(chart, { mountPath: '/scripts' }) }),
+    line: 'chart/server/stateful-set: `volumeMounts` of container "postgres" must have different paths, got "scripts" and "wal-archive" at /scripts; move one of them',
+    right: (chart) => server(chart, { walArchive: walArchive(chart, { mountPath: '/scripts-of-mine' }) }),
+  },
+  'an archive mounted at a path with a space': {
+    wrong: (chart) => walArchive(chart, { mountPath: '/wal archive' }),
+    line: 'chart/wal: `mountPath` must be an absolute path of letters, digits, "-", "_" and ".", without a slash at the end, got "/wal archive"; write for example "/wal-archive"',
+    right: (chart) => walArchive(chart, { mountPath: '/wal-archive' }),
+  },
+  'an archive on storage of another kind than the data': {
+    wrong: (chart) => server(chart, { walArchive: walArchive(chart, { rootSquash: true }) }),
+    line: 'chart/server: `rootSquash` must be the same for all claims of one pod, since fsGroup holds for the whole pod, got /wal-archive with it and /var/lib/postgresql without; put both on one kind of storage',
+    right: (chart) =>
+      server(chart, {
+        storage: Storage.claimTemplate({ ...gibibyte, rootSquash: true }),
+        walArchive: walArchive(chart, { rootSquash: true }),
+      }),
+  },
+  'an archive in another namespace': {
+    wrong: (chart) => {
+      const other = new Chart(chart.node.root, 'other', { namespace: 'elsewhere' });
+      server(chart, { walArchive: walArchive(other) });
+    },
+    line: 'chart/server: `walArchive` must be in this chart\'s namespace, ns, got "elsewhere"; put both into charts of one namespace',
+    right: (chart) => {
+      const other = new Chart(chart.node.root, 'other', { namespace: 'ns' });
+      server(chart, { walArchive: walArchive(other) });
+    },
+  },
+  'an archive command beside the archive': {
+    wrong: (chart) => server(chart, { walArchive: walArchive(chart), settings: { Archive_Command: 'cp %p /x/%f' } }),
+    line: 'chart/server: `settings` must leave the archive to `walArchive`, got "Archive_Command"; leave it out; `archiveTimeout` is a prop of `WalArchive`',
+    right: withServer({ settings: { archive_mode: 'on', archive_command: 'cp %p /x/%f' } }),
+  },
+  'too little log to archive': {
+    wrong: (chart) => server(chart, { walArchive: walArchive(chart), settings: { wal_level: 'minimal' } }),
+    line: 'chart/server: `settings` must have a wal_level that can be archived, "replica" or "logical", got "minimal"; leave it out',
+    right: (chart) => server(chart, { walArchive: walArchive(chart), settings: { wal_level: 'logical' } }),
+  },
+  'an archive timeout of nothing': {
+    wrong: (chart) => walArchive(chart, { archiveTimeout: Duration.seconds(0) }),
+    line: 'chart/wal: `archiveTimeout` must be whole seconds from 1 to 86400, got "0 s"; write for example `Duration.seconds(1)`',
+    right: (chart) => walArchive(chart, { archiveTimeout: Duration.minutes(1) }),
+  },
+  'a pod label that is taken': {
+    wrong: withServer({ podLabels: { 'app.kubernetes.io/name': 'db' } }),
+    line: 'chart/server: `podLabels` must leave alone what the library and the chart set, got "app.kubernetes.io/name"; leave it out',
+    right: withServer({ podLabels: { app: 'db' } }),
+  },
+  'a container name with a dot': {
+    wrong: withServer({ containerName: 'db.1' }),
+    line: 'chart/server: `containerName` must be lower-case letters, digits and "-", beginning and ending with a letter or digit, for a Container, got "db.1"; write for example "db-1"',
+    right: withServer({ containerName: 'db' }),
   },
   'a construct in the file of claims': {
     wrong: (chart) =>

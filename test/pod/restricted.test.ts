@@ -13,8 +13,10 @@ import {
   Schedule,
   Storage,
   Tls,
+  WalArchive,
 } from '../../lib';
 import { HomeLab } from '../../systems/home-lab';
+import { RecordPlatform } from '../../systems/record-platform';
 import type { Manifest } from '../helpers/render';
 
 /** Every construct of the library with other choices than home-lab's. */
@@ -29,6 +31,7 @@ function everything(): Manifest[] {
     service: 'Headless',
     initScripts: { '01.sql': 'SELECT 1;' },
     metrics: Metrics.exporter({ credentials }),
+    walArchive: new WalArchive(chart, 'wal', { name: 'pg-wal', size: Size.gibibytes(1) }),
   });
   new MonitoringRole(chart, 'role', { of, credentials });
   const to = new BackupVolume(chart, 'volume', { name: 'pg-backup', size: Size.gibibytes(1) });
@@ -45,7 +48,11 @@ function everything(): Manifest[] {
   return Testing.synth(chart);
 }
 
-const objects = [...Testing.synth(new HomeLab(new App(), 'home-lab')), ...everything()];
+const objects = [
+  ...Testing.synth(new HomeLab(new App(), 'home-lab')),
+  ...Testing.synth(new RecordPlatform(new App(), 'record-platform')),
+  ...everything(),
+];
 
 function podTemplates(node: unknown, path = ''): [string, Manifest][] {
   if (typeof node !== 'object' || node === null) return [];
@@ -77,8 +84,8 @@ const ALLOWED_VOLUMES = [
 
 describe('Pod Security "restricted", over all objects', () => {
   it('finds the pods of every kind that makes some', () => {
-    expect(pods).toHaveLength(14);
-    expect(containers).toHaveLength(18);
+    expect(pods).toHaveLength(15);
+    expect(containers).toHaveLength(20);
   });
 
   it.each(pods)('%s', (_, pod) => {

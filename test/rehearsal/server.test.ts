@@ -154,9 +154,8 @@ describe.each(majors())('server, PostgreSQL %i', (major) => {
   });
 });
 
-// On 17 and older the runtime lays the declared volume over `data` on the claim, which hides what lies there from prep-dirs,
-// too: docs/decisions.md, "Known gaps".
-describe.each(majors().filter((one) => one >= 18))('server, PostgreSQL %i', (major) => {
+// On 17 and older the runtime lays the declared volume over `data` on the claim: prep-dirs must see what lies there all the same.
+describe.each([...new Set<Major>([17, ...majors()])])('server, PostgreSQL %i', (major) => {
   describe('prep-dirs refuses, changes nothing and names what it found', () => {
     const foreign = async (make: (claim: string) => void, variant?: Variant): Promise<string> => {
       const rehearsal = await open(major, homeLab(major, variant), { data: 'plain' });
@@ -179,14 +178,23 @@ describe.each(majors().filter((one) => one >= 18))('server, PostgreSQL %i', (maj
 
     it("a Bitnami chart's data: same claim name, same folder, uid 1001", async () => {
       const log = await foreign((claim) => database(path.join(claim, 'data'), 1001));
-      expect(log).toMatch(/data belongs to uid 1001, and this server runs as uid 999/);
+      expect(log).toMatch(
+        major >= 18
+          ? /data belongs to uid 1001, and this server runs as uid 999/
+          : /the claim holds \/claim\/data \(mode 700, owner 1001\), which uid 999 cannot look into/,
+      );
     });
 
     it('a Deployment whose data lies at the top of the claim', async () => {
       const log = await foreign((claim) => {
         fs.writeFileSync(path.join(claim, 'PG_VERSION'), '14\n');
       });
-      expect(log).toMatch(/the claim holds a database of PostgreSQL 14 in \/var\/lib\/postgresql \(owner 0\)/);
+      expect(log).toMatch(/the claim holds a database of PostgreSQL 14 in \/(var\/lib\/postgresql|claim) \(owner 0\)/);
+    });
+
+    it('a database of its own uid where another image has it', async () => {
+      const log = await foreign((claim) => database(path.join(claim, major >= 18 ? 'pgdata' : 'data'), 999));
+      expect(log).toMatch(/the claim holds a database of PostgreSQL 15 in \S+\/(pg)?data \(owner 999\)/);
     });
 
     it("the official image's own layout, and how to name it", async () => {
@@ -201,12 +209,12 @@ describe.each(majors().filter((one) => one >= 18))('server, PostgreSQL %i', (maj
 
     it('a data directory of another major', async () => {
       const log = await foreign((claim) => database(path.join(claim, folder(major)), 999, '13'));
-      expect(log).toMatch(/was made by PostgreSQL 13, and the image is 18; go back to an image of 13, dump/);
+      expect(log).toMatch(/was made by PostgreSQL 13, and the image is 1[78]; go back to an image of 13, dump/);
     });
 
     it('a volume that 999 may not write to', async () => {
       const log = await foreign((claim) => fs.chmodSync(claim, 0o755));
-      expect(log).toMatch(/\/var\/lib\/postgresql is not writable for uid 999 \(mode 755, owner 0:0\)/);
+      expect(log).toMatch(/\/(var\/lib\/postgresql|claim) is not writable for uid 999 \(mode 755, owner 0:0\)/);
     });
   });
 });

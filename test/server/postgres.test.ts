@@ -19,6 +19,21 @@ describe('where the data lies', () => {
     expect(env({ image })).toMatchObject({ PGDATA: path, DATA_MOUNT: '/var/lib/postgresql' });
   });
 
+  it.each([
+    ['17.6', '/claim', '/claim/pgdata'],
+    ['18.1', '/var/lib/postgresql', '/var/lib/postgresql/data'],
+  ])('prep-dirs of %s sees the whole claim, at %s', (version, mountPath, path) => {
+    const image = PostgresImage.official(version, { suite: 'trixie' });
+    const [prepare] = pod({ image })['initContainers'];
+    expect(prepare.volumeMounts).toContainEqual({ name: 'data', mountPath });
+    expect(prepare.env).toEqual(
+      expect.arrayContaining([
+        { name: 'PGDATA', value: path },
+        { name: 'DATA_MOUNT', value: mountPath },
+      ]),
+    );
+  });
+
   it('an adopted claim: where its layout says, and nothing is rendered for it', () => {
     const storage = Storage.existingClaim('old', { dataSubdirectory: '18/docker' });
     expect(env({ storage })['PGDATA']).toBe('/var/lib/postgresql/18/docker');
