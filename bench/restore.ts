@@ -4,14 +4,14 @@ import { Rehearsal } from '../test/rehearsal';
 import { BACKUP, DATA_CLAIM, homeLab, RESTORE, SERVER } from '../test/rehearsal/home-lab';
 import { shop } from './shop';
 
-/** The reference systems' test data: see HL-11. */
+/** The reference systems' test data, with as many transactions as a dump of about 3 kB has. */
 const BACKUP_TEST = `
 CREATE DATABASE backup_test;
 \\connect backup_test
 CREATE TABLE users (id serial PRIMARY KEY, name text NOT NULL);
-CREATE TABLE transactions (id serial PRIMARY KEY, user_id int NOT NULL REFERENCES users, amount numeric(10, 2), at timestamptz);
+CREATE TABLE transactions (id serial PRIMARY KEY, user_id int NOT NULL REFERENCES users, amount numeric(10, 2), note text);
 INSERT INTO users (name) VALUES ('alice'), ('bob'), ('charlie');
-INSERT INTO transactions (user_id, amount, at) SELECT 1 + i % 3, i * 10.5, now() FROM generate_series(1, 5) i;
+INSERT INTO transactions (user_id, amount, note) SELECT 1 + i % 3, i * 10.5, md5(i::text) FROM generate_series(1, 60) i;
 `;
 
 /** HL-12: what a restore may take, by the size of the dump's file. `fill` makes the database that is restored alone, too. */

@@ -413,6 +413,8 @@ lock_key() { lock_take pg_try_advisory_lock "$1"; }
 # lock_check: the run is only as good as its lock; call it before anything becomes visible to others
 lock_check() {
   if ! lock_ask "SELECT 1;" || [ "$lock_answer" != 1 ]; then
+    # What follows the first line depends on how far the server came with its goodbye.
+    lock_answer=${lock_answer%%$'\n'*}
     die lock "the lock on the server was lost during this run (${lock_answer:-the session ended}); the server was restarted or the network failed, run it again"
   fi
 }
