@@ -130,7 +130,11 @@ describe('scripts', () => {
 
   it('are all seen by the linter, with and without an extension', () => {
     const script = 'source .ci/shellcheck && _scripts';
-    const linted = execFileSync('bash', ['-c', script], { cwd: ROOT, encoding: 'utf8' }).split('\0');
+    const linted = execFileSync('bash', ['--norc', '-c', script], {
+      cwd: ROOT,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    }).split('\0');
     const ours = SCRIPTS.filter((file) => file.endsWith('.sh'));
     expect(linted).toEqual(expect.arrayContaining([...ours, '.ci/run', '.ci/shellcheck']));
   });
