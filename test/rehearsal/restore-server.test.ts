@@ -65,7 +65,10 @@ describe.each(majors())('restore into a server that has a bad day, PostgreSQL %i
   });
 
   badDay('restore', 'a dump is being made at the same time', async () => {
-    const overlay = fault('pg_dumpall', `sleep 60.25; exec /usr/lib/postgresql/${major}/bin/pg_dumpall "$@"`);
+    const overlay = fault(
+      'pg_dumpall',
+      `[ "$1" = --version ] || sleep 60.25; exec /usr/lib/postgresql/${major}/bin/pg_dumpall "$@"`,
+    );
     const dump = await lab.cluster.startCronJob(BACKUP, { overlay });
     await vi.waitFor(() => expect(dump.pod?.logs()).toMatch(/ dump: pg_dumpall/), { timeout: 20_000 });
     const day = await lab.badDay();
