@@ -148,12 +148,12 @@ function checkHost(host: string): void {
 
 /** Refuses a server whose Secret and Service a pod of this chart could not find. */
 export function checkReach(scope: Construct, prop: string, server: IPostgres): void {
-  if (!(server instanceof PostgresEndpoint)) return checkNamespace(scope, prop, server);
   const { host } = server;
   // A Service by its name alone is one of the endpoint's namespace.
   const there =
     host.includes('.') || isIP(host) !== 0 ? host : `${host}.${Chart.of(server).namespace ?? 'default'}.svc`;
-  checkNamespace(scope, prop, server, `make the endpoint here, with the Secret, and "${there}" as its \`host\``);
+  const fix = `make the endpoint here, with the Secret, and "${there}" as its \`host\``;
+  checkNamespace(scope, prop, server, server instanceof PostgresEndpoint ? fix : undefined);
 }
 
 /** The server in names of other objects: what comes before the first dot, or the address. */

@@ -93,5 +93,5 @@ describe.each(majors())('a restore that is killed at any moment, PostgreSQL %i',
     }
     console.log(`${takes} ms for a whole restore; killed before the swap ${ends.before}, after it ${ends.after}`);
     expect(ends.before).toBeGreaterThan(0);
-  }, 300_000);
+  }, 600_000);
 });
