@@ -219,7 +219,7 @@ describe('the age of the last backup', () => {
     const before = await settings();
     const lock = server.exec([
       ...['psql', '-U', 'postgres', '-c'],
-      'BEGIN; ALTER DATABASE postgres SET cdk8s_postgres.other = 1; SELECT pg_sleep(25); ROLLBACK',
+      'BEGIN; ALTER DATABASE postgres SET cdk8s_postgres.other = 1; SELECT pg_sleep(60); ROLLBACK',
     ]);
     const { log, succeeded } = await cluster.runCronJob(BACKUP);
     expect(succeeded).toBe(true);
