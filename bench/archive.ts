@@ -1,5 +1,6 @@
 import { Rehearsal } from '../test/rehearsal';
 import { ARCHIVE_CLAIM, DATA_CLAIM, recordPlatform, SERVER } from '../test/rehearsal/record-platform';
+import { median, row } from './figures';
 
 const RUNS = 20;
 const LIMIT = 2;
@@ -48,16 +49,12 @@ export async function bench(): Promise<{ title: string; markdown: string }> {
         .map((line) => line.split(' ').map(Number) as [number, number]);
       const ratio = median(pairs.map(([stock, ours]) => ours / stock));
       const times = [0, 1].map((i) => `${(median(pairs.map((pair) => pair[i]!)) / 1000).toFixed(0)} ms`);
-      rows.push(`| ${[what, ...times, ratio.toFixed(2), LIMIT].join(' | ')} |`);
+      rows.push(row(what, ...times, ratio.toFixed(2), LIMIT));
     }
     return { title: 'WAL archive', markdown: report(cluster.version, rows) };
   } finally {
     await cluster.close();
   }
-}
-
-function median(numbers: number[]): number {
-  return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
 }
 
 function report(version: string, rows: string[]): string {

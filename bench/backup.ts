@@ -1,10 +1,10 @@
-import { execFileSync } from 'node:child_process';
 import { Size } from 'cdk8s';
 import { Cpu } from 'cdk8s-plus-28';
 import { Compression } from '../lib';
 import { Rehearsal } from '../test/rehearsal';
 import { BACKUP, DATA_CLAIM, homeLab, SERVER } from '../test/rehearsal/home-lab';
 import type { KubeObject } from '../test/rehearsal/runner/types';
+import { onTwoCores, row, spread } from './figures';
 import { shop } from './shop';
 import { type Run, timed } from './timed-job';
 
@@ -21,8 +21,7 @@ type Contender = keyof typeof CONTENDERS;
 
 /** Ours verify, checksum and publish within their time; the rivals do not. */
 export async function bench(): Promise<{ title: string; markdown: string }> {
-  // The figures are promised for two cores; what is started from here inherits the choice.
-  execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', '0,1', String(process.pid)]);
+  onTwoCores();
   const roomy = { cpu: { request: Cpu.units(1), limit: Cpu.units(2) } };
   const memory = { request: Size.gibibytes(3), limit: Size.gibibytes(3) };
   const objects = homeLab(18, { rootSquash: false, server: { resources: { ...roomy, memory } } });
@@ -58,11 +57,6 @@ function measure(cluster: Rehearsal, cronJob: KubeObject, name: Contender): Prom
   return timed(cluster, cronJob, command, env);
 }
 
-const spread = (numbers: number[]) => {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  return { median: sorted[Math.floor(sorted.length / 2)]!, least: sorted[0]!, most: sorted.at(-1)! };
-};
-const row = (...cells: (string | number)[]) => `| ${cells.join(' | ')} |`;
 const fixed = (numbers: number[], unit = '') => Object.values(spread(numbers)).map((one) => one.toFixed(2) + unit);
 
 function report(version: string, size: number, runs: Record<Contender, Run[]>): string {

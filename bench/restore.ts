@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { performance } from 'node:perf_hooks';
 import { Rehearsal } from '../test/rehearsal';
 import { BACKUP, DATA_CLAIM, homeLab, RESTORE, SERVER } from '../test/rehearsal/home-lab';
+import { onTwoCores, row, spread } from './figures';
 import { shop } from './shop';
 
 /** The reference systems' test data, with as many transactions as a dump of about 3 kB has. */
@@ -30,7 +31,7 @@ interface Measured {
 
 /** From the start of the rendered Job to its end, the pod's own start included. */
 export async function bench(): Promise<{ title: string; markdown: string }> {
-  execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', '0,1', String(process.pid)]);
+  onTwoCores();
   const cluster = await Rehearsal.open({
     major: 18,
     objects: homeLab(18, { rootSquash: false }),
@@ -86,8 +87,7 @@ async function restore(cluster: Rehearsal, env: Record<string, string>): Promise
 
 function report(version: string, measured: readonly Measured[]): string {
   const times = (seconds: readonly number[]) => {
-    const sorted = [...seconds].sort((a, b) => a - b);
-    const parts = [sorted[Math.floor(sorted.length / 2)]!, sorted[0]!, sorted.at(-1)!].map((one) => one.toFixed(1));
+    const parts = Object.values(spread(seconds)).map((one) => one.toFixed(1));
     return `${parts[0]} s (${parts[1]} to ${parts[2]})`;
   };
   const megabytes = (bytes: number) =>
@@ -111,7 +111,7 @@ function report(version: string, measured: readonly Measured[]): string {
         `${seconds} s`,
         runs,
       ];
-      return `| ${cells.join(' | ')} |`;
+      return row(...cells);
     }),
   ].join('\n');
 }

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -9,6 +8,7 @@ import { Compression } from '../lib';
 import { image, Rehearsal } from '../test/rehearsal';
 import { BACKUP, DATA_CLAIM, homeLab, SERVER } from '../test/rehearsal/home-lab';
 import type { KubeObject, PodHandle } from '../test/rehearsal/runner/types';
+import { median, onTwoCores, row } from './figures';
 import { CANDIDATES, type Candidate } from './rivals/candidates';
 import { type Fault, faults } from './rivals/faults';
 import { sqlOf, Trial } from './rivals/trial';
@@ -30,7 +30,7 @@ interface Verdict {
 
 /** What others do on the same data: time, size, and how many of the faults each survives. */
 export async function bench(): Promise<{ title: string; markdown: string }> {
-  execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', '0,1', String(process.pid)]);
+  onTwoCores();
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'cdk8s-postgres-rivals-'));
   const roomy = { cpu: { request: Cpu.units(1), limit: Cpu.units(2) } };
   const memory = { request: Size.gibibytes(3), limit: Size.gibibytes(3) };
@@ -157,9 +157,6 @@ async function expectRestorable(trial: Trial, empty: Rehearsal, server: PodHandl
 
 // ---- report --------------------------------------------------------------------------------------------------------
 
-const row = (...cells: (string | number)[]) => `| ${cells.join(' | ')} |`;
-const middle = (numbers: number[]) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
-
 function report(version: string, size: number, runs: Map<string, Run[]>, verdicts: readonly Verdict[]): string {
   const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   const survived = CANDIDATES.map((_, i) => verdicts.filter(({ complaints }) => complaints[i]!.length === 0).length);
@@ -183,8 +180,8 @@ function report(version: string, size: number, runs: Map<string, Run[]>, verdict
     ...[...runs].map(([title, all]) =>
       row(
         title,
-        `${middle(all.map((one) => one.seconds)).toFixed(2)} s`,
-        mebibytes(middle(all.map((one) => one.bytes))),
+        `${median(all.map((one) => one.seconds)).toFixed(2)} s`,
+        mebibytes(median(all.map((one) => one.bytes))),
         mebibytes(Math.max(...all.map((one) => one.memory))),
       ),
     ),

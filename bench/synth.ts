@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { row, spread } from './figures';
 
 const ROOT = path.resolve(__dirname, '..');
 const RUNS = 7;
@@ -97,19 +98,16 @@ function expectSameBytes(one: string, other: string): void {
 }
 
 function report({ ours, theirs, ratio }: Record<'ours' | 'theirs' | 'ratio', number[]>): string {
-  const row = (name: string, values: number[], unit: string) => {
-    const sorted = [...values].sort((a, b) => a - b);
-    const middle = sorted[Math.floor(sorted.length / 2)];
-    return `| ${[name, middle, sorted[0], sorted.at(-1)].map((v) => (typeof v === 'number' ? v.toFixed(2) + unit : v)).join(' | ')} |`;
-  };
+  const line = (name: string, values: number[], unit: string) =>
+    row(name, ...Object.values(spread(values)).map((one) => one.toFixed(2) + unit));
   return [
     `The home-lab system, ${RUNS} runs of each in turn after one that is not counted; both write the same bytes. At most`,
     `${LIMIT} is asked for.`,
     '',
     '| | median | least | most |',
     '| --- | ---: | ---: | ---: |',
-    row('`npm run synth`', ours, ' s'),
-    row("the template's `cdk8s synth` with `npx ts-node`", theirs, ' s'),
-    row('ratio', ratio, ''),
+    line('`npm run synth`', ours, ' s'),
+    line("the template's `cdk8s synth` with `npx ts-node`", theirs, ' s'),
+    line('ratio', ratio, ''),
   ].join('\n');
 }

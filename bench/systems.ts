@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
+import { median, row } from './figures';
 
 const SYSTEMS = [30, 100, 200, 300] as const;
 const RUNS = 3;
@@ -32,15 +33,15 @@ type Measured = ReadonlyMap<number, readonly Synth[]>;
 
 function report(cold: Measured, warm: Measured): string {
   const each = (from: Measured, systems: number) =>
-    middle((from.get(systems) ?? []).map((one) => one.milliseconds)) / systems;
-  const memory = (systems: number) => middle(cold.get(systems)!.map((one) => one.bytes)) / 2 ** 20;
+    median((from.get(systems) ?? []).map((one) => one.milliseconds)) / systems;
+  const memory = (systems: number) => median(cold.get(systems)!.map((one) => one.bytes)) / 2 ** 20;
   const ratio = (from: Measured) => (each(from, 300) / each(from, 30)).toFixed(2);
   const rows = SYSTEMS.map((systems, i) => {
     const before = SYSTEMS[i - 1];
     const step =
       before === undefined ? '' : `${((memory(systems) - memory(before)) / (systems - before)).toFixed(2)} MiB`;
     const times = [cold, warm].map((from) => (from.has(systems) ? `${each(from, systems).toFixed(1)} ms` : ''));
-    return `| ${[systems, ...times, `${memory(systems).toFixed(0)} MiB`, step].join(' | ')} |`;
+    return row(systems, ...times, `${memory(systems).toFixed(0)} MiB`, step);
   });
   return [
     `Systems like home-lab, each with a name and a namespace of its own, in one \`SystemApp\`; the median of ${RUNS} runs, each in a`,
@@ -53,8 +54,4 @@ function report(cold: Measured, warm: Measured): string {
     '| ---: | ---: | ---: | ---: | ---: |',
     ...rows,
   ].join('\n');
-}
-
-function middle(numbers: readonly number[]): number {
-  return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
 }

@@ -7,6 +7,9 @@ const REHEARSALS = ['test/rehearsal/**/*.test.ts', 'test/**/*.rehearsal.test.ts'
 /** Minutes and gigabytes: `npm run test:large`, and part of `npm run test:full`. */
 const LARGE = 'test/rehearsal/**/*-large.test.ts';
 
+/** `expect.poll` without a timeout of its own: the default of 1 s is shorter than one `psql` on a busy machine. */
+const expectation = { poll: { timeout: 15_000 } };
+
 // Two files at a time in both projects: tests of commands and of pods wait about as much as they compute.
 module.exports = {
   test: {
@@ -19,6 +22,7 @@ module.exports = {
           globalSetup: 'test/rehearsal/setup/setup.ts',
           exclude: [...REHEARSALS, 'test/e2e/**'],
           testTimeout: minutes(1),
+          expect: expectation,
           hookTimeout: minutes(3),
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
@@ -32,6 +36,7 @@ module.exports = {
           exclude: process.env['TEST_LARGE'] ? [] : [LARGE],
           globalSetup: 'test/rehearsal/setup/setup.ts',
           testTimeout: minutes(2),
+          expect: expectation,
           hookTimeout: minutes(3),
           maxWorkers: 2,
           sequence: { groupOrder: 1 },

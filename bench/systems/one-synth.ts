@@ -17,7 +17,7 @@ import {
   SystemApp,
 } from '../../lib';
 
-/** What home-lab is, under names of its own. */
+/** What home-lab is, but for its metrics, under names of its own. */
 function system(app: SystemApp, name: string): void {
   const chart = new Chart(app, name, { namespace: name, labels: { 'app.kubernetes.io/part-of': name } });
   const nfs = { storageClass: 'nfs-client', rootSquash: true };

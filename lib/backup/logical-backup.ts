@@ -1,9 +1,10 @@
-import { Chart, Duration } from 'cdk8s';
+import { Duration } from 'cdk8s';
 import { k8s } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
 import { guardApp } from '../guard/guard-app';
 import { InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
+import { checkNamespace } from '../guard/namespace';
 import { seconds, YEAR } from '../guard/seconds';
 import { expectUser } from '../guard/user';
 import { button } from '../pod/button';
@@ -12,7 +13,7 @@ import { jobSpec } from '../pod/job';
 import { labels } from '../pod/labels';
 import type { Resources } from '../pod/resources';
 import { mountScripts, runScript } from '../pod/scripts';
-import { clientEnv, clientMounts, type IPostgres, nameOf, PostgresEndpoint } from '../server/endpoint';
+import { checkReach, clientEnv, clientMounts, type IPostgres } from '../server/endpoint';
 import type { BackupVolume } from './backup-volume';
 import { Compression } from './compression';
 import { Retention } from './retention';
@@ -162,17 +163,8 @@ const BACKUP_SCRIPTS = ['dump-inventory.awk', 'dump-lexer.awk', 'lib.sh', 'logic
 
 /** Refuses a pod that could not reach its server, its Secret or its volume, or that would fill the data's volume. */
 export function checkNeighbours(scope: Construct, server: IPostgres, volume: BackupVolume): void {
-  const namespace = Chart.of(scope).namespace;
-  for (const [prop, other] of Object.entries({ server, volume })) {
-    const theirs = Chart.of(other).namespace;
-    if (theirs !== namespace) {
-      const fix =
-        other instanceof PostgresEndpoint
-          ? `make the endpoint here, with the Secret, and "${nameOf(other)}.${theirs ?? 'default'}.svc" as its \`host\``
-          : 'put both into charts of one namespace';
-      refuse(prop, `be in this chart's namespace, ${namespace ?? 'the default one'}`, theirs, fix);
-    }
-  }
+  checkReach(scope, 'server', server);
+  checkNamespace(scope, 'volume', volume);
   if (server.dataClaim !== undefined && server.dataClaim === volume.claimName) {
     const must = "be another claim than the server's data: a full or lost volume would take both";
     refuse('to', must, volume.claimName, 'make a `BackupVolume` with a name of its own');

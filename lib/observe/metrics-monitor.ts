@@ -1,9 +1,10 @@
-import { Chart, type Duration } from 'cdk8s';
+import type { Duration } from 'cdk8s';
 import { Construct } from 'constructs';
 import { ServiceMonitor } from '../../imports/monitoring.coreos.com';
 import { guardApp } from '../guard/guard-app';
 import { InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
+import { checkNamespace } from '../guard/namespace';
 import { seconds } from '../guard/seconds';
 import { labels, selectorLabels } from '../pod/labels';
 import type { Postgres } from '../server/postgres';
@@ -51,11 +52,7 @@ export class MetricsMonitor extends Construct {
       const fix = 'give the server `metrics: Metrics.exporter({ … })`';
       refuse('of', 'be a server with metrics', server.node.path, fix);
     }
-    const [here, there] = [this, server].map((construct) => Chart.of(construct).namespace);
-    if (here !== there) {
-      const must = `be in this chart's namespace, ${here ?? 'the default one'}`;
-      refuse('of', must, there, 'put both into charts of one namespace');
-    }
+    checkNamespace(this, 'of', server);
     new ServiceMonitor(this, 'service-monitor', {
       metadata: { name, labels: { ...labels(this, 'metrics', server.host), ...props.labels } },
       spec: {

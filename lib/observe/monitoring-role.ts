@@ -1,8 +1,8 @@
-import { Chart, Duration, JsonPatch } from 'cdk8s';
+import { Duration, JsonPatch } from 'cdk8s';
 import { k8s } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
 import { guardApp } from '../guard/guard-app';
-import { InputError, refuse } from '../guard/input-error';
+import { InputError } from '../guard/input-error';
 import { checkName } from '../guard/names';
 import { place } from '../place';
 import { jobSpec } from '../pod/job';
@@ -10,7 +10,7 @@ import { labels } from '../pod/labels';
 import type { Resources } from '../pod/resources';
 import { mountScripts, runScript } from '../pod/scripts';
 import type { Credentials } from '../server/credentials';
-import { clientEnv, type IPostgres } from '../server/endpoint';
+import { checkReach, clientEnv, clientMounts, type IPostgres, nameOf } from '../server/endpoint';
 import { checkMonitoringRole, ROLE_SCRIPTS } from './metrics';
 
 export interface MonitoringRoleProps {
@@ -60,15 +60,11 @@ export class MonitoringRole extends Construct {
 
   private render(props: MonitoringRoleProps): void {
     const { of: server, credentials } = props;
-    const name = props.name ?? `${server.host}-monitoring-role`;
+    const name = props.name ?? `${nameOf(server)}-monitoring-role`;
     // The API server appends five characters to `<name>-`.
     checkName('Job', `${name}-xxxxx`);
     checkMonitoringRole('credentials', credentials, server.superuser);
-    const [here, there] = [this, server].map((construct) => Chart.of(construct).namespace);
-    if (here !== there) {
-      const must = `be in this chart's namespace, ${here ?? 'the default one'}`;
-      refuse('of', must, there, 'put both into charts of one namespace');
-    }
+    checkReach(this, 'of', server);
     const allLabels = labels(this, 'metrics', name);
     const job = new k8s.KubeJob(this, 'job', {
       metadata: { generateName: `${name}-`, labels: allLabels },
@@ -79,7 +75,10 @@ export class MonitoringRole extends Construct {
           name: 'monitoring-role',
           command: runScript('monitoring-role.sh'),
           env: [...clientEnv(server), ...credentials._env('MONITORING_USER', 'MONITORING_PASSWORD')],
-          mounts: [mountScripts(this, { name: `${name}-scripts`, labels: allLabels }, ROLE_SCRIPTS)],
+          mounts: [
+            ...clientMounts(server),
+            mountScripts(this, { name: `${name}-scripts`, labels: allLabels }, ROLE_SCRIPTS),
+          ],
         },
         resources: props.resources,
         restartPolicy: 'Never',

@@ -193,7 +193,7 @@ load() {
       live=${targets[i]}
       [ "$INTO" = live ] || live=${DATABASE:-${names[i]}}
       create_like "$live" "${fresh[i]}" 2>"$work/create.said" ||
-        fail load "the new database for ${targets[i]} cannot be created ($(last_error "$work/create.said"))" 'see the message'
+        fail load "the new database for ${targets[i]} cannot be created ($(last_error "$work/create.said"))" 'remove that cause, then run it again'
       mark "${fresh[i]}"
     fi
     escaped "${names[i]}"

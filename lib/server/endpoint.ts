@@ -1,8 +1,10 @@
 import { isIP } from 'node:net';
+import { Chart } from 'cdk8s';
 import type { k8s } from 'cdk8s-plus-28';
 import { Construct, type IConstruct } from 'constructs';
 import { guardApp } from '../guard/guard-app';
 import { HIDDEN, InputError, refuse } from '../guard/input-error';
+import { checkNamespace } from '../guard/namespace';
 import type { Mount } from '../pod/hardened-pod';
 import { Credentials } from './credentials';
 import type { PostgresImage } from './image';
@@ -142,6 +144,16 @@ function checkHost(host: string): void {
   if (!HOST.test(host) || /(^|\.)[0-9]+$/.test(host)) {
     refuse('host', 'be one DNS name in lower-case letters, or an address', host, fix);
   }
+}
+
+/** Refuses a server whose Secret and Service a pod of this chart could not find. */
+export function checkReach(scope: Construct, prop: string, server: IPostgres): void {
+  const { host } = server;
+  // A Service by its name alone is one of the endpoint's namespace.
+  const there =
+    host.includes('.') || isIP(host) !== 0 ? host : `${host}.${Chart.of(server).namespace ?? 'default'}.svc`;
+  const fix = `make the endpoint here, with the Secret, and "${there}" as its \`host\``;
+  checkNamespace(scope, prop, server, server instanceof PostgresEndpoint ? fix : undefined);
 }
 
 /** The server in names of other objects: what comes before the first dot, or the address. */

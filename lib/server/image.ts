@@ -95,7 +95,7 @@ export interface BitnamiImageProps {
 }
 
 /** Majors with an official image that this library is run against. */
-export const OFFICIAL_MAJORS: readonly number[] = [15, 16, 17, 18];
+const OFFICIAL_MAJORS: readonly number[] = [15, 16, 17, 18];
 
 /**
  * A PostgreSQL image and what follows from it: uid, declared volumes, where the data may lie.

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { ApiObject, Chart, Duration, Size } from 'cdk8s';
+import { ApiObject, Duration, Size } from 'cdk8s';
 import { Cpu, k8s } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
 import { ARCHIVE_SCRIPTS, type WalArchive } from '../backup/wal-archive';
 import { guardApp } from '../guard/guard-app';
 import { HIDDEN, InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
+import { checkNamespace } from '../guard/namespace';
 import { isBelow } from '../guard/paths';
 import { seconds } from '../guard/seconds';
 import { expectUser } from '../guard/user';
@@ -167,7 +168,7 @@ export class Postgres extends Construct implements IPostgres {
     const { name, superuser } = props;
     checkName('StatefulSet', name);
     checkName('Service', name);
-    checkName('Container', props.containerName ?? 'postgres', 'containerName');
+    checkName('Container', props.containerName ?? CONTAINER, 'containerName');
     Credentials._check('superuser', superuser);
     const { database } = props;
     if (database !== undefined && !/^[^\p{Cc}]+$/u.test(database)) {
@@ -195,7 +196,10 @@ export class Postgres extends Construct implements IPostgres {
     const metadata = (suffix = ''): k8s.ObjectMeta => ({ name: `${name}${suffix}`, labels: allLabels });
     const template = storage.kind === 'template' ? storage : undefined;
     const claimName = template ? `${template.name}-${name}-0` : storage.name;
-    if (walArchive) checkArchive(this, walArchive, { mountPath: data.mountPath, claimName });
+    if (walArchive) {
+      walArchive._checkBeside({ mountPath: data.mountPath, claimName });
+      checkNamespace(this, 'walArchive', walArchive);
+    }
     if (storage.kind === 'own') renderClaim(this, 'claim', { name: claimName, labels: allLabels }, storage);
     new k8s.KubeService(this, 'service', {
       metadata: metadata(),
@@ -365,16 +369,6 @@ function dataDirectory(props: PostgresProps, image: ImageFacts, storage: Storage
 function wholeClaim({ mountPath, path }: DataDirectory, { declaredVolumes }: ImageFacts): DataDirectory {
   if (!declaredVolumes.some((declared) => isBelow(declared, mountPath))) return { mountPath, path };
   return { mountPath: '/claim', path: `/claim${path.slice(mountPath.length)}` };
-}
-
-function checkArchive(server: Construct, archive: WalArchive, data: Parameters<WalArchive['_checkBeside']>[0]): void {
-  archive._checkBeside(data);
-  const namespace = Chart.of(server).namespace;
-  const theirs = Chart.of(archive).namespace;
-  if (theirs !== namespace) {
-    const fix = 'put both into charts of one namespace';
-    refuse('walArchive', `be in this chart's namespace, ${namespace ?? 'the default one'}`, theirs, fix);
-  }
 }
 
 /** The library's own labels are what the Service selects: they can't be replaced. */

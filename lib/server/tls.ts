@@ -161,7 +161,7 @@ export class Tls {
   }
 }
 
-/** Where backup and restore pods see the files. */
+/** Where the pods of clients see the files. */
 const CA_PATH = '/tls/ca';
 const CLIENT_PATH = '/tls/client';
 

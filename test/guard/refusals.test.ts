@@ -954,6 +954,22 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
     line: 'chart/nightly: `server` must be in this chart\'s namespace, ns, got "elsewhere"; make the endpoint here, with the Secret, and "pg.elsewhere.svc" as its `host`',
     right: hosted('pg.elsewhere.svc'),
   },
+  'a monitoring role of an address whose endpoint is in another namespace': {
+    wrong: (chart) =>
+      new MonitoringRole(chart, 'role', {
+        of: endpoint(new Chart(chart.node.root, 'other', { namespace: 'elsewhere' }), {
+          host: '10.1.2.3',
+          tls: Tls.require(),
+        }),
+        credentials: monitoring('watcher'),
+      }),
+    line: 'chart/role: `of` must be in this chart\'s namespace, ns, got "elsewhere"; make the endpoint here, with the Secret, and "10.1.2.3" as its `host`',
+    right: (chart) =>
+      new MonitoringRole(chart, 'role', {
+        of: endpoint(chart, { host: '10.1.2.3', tls: Tls.require() }),
+        credentials: monitoring('watcher'),
+      }),
+  },
   'backups on the data of an endpoint': {
     wrong: foreign({ dataClaim: 'pg-backup' }),
     line: 'chart/nightly: `to` must be another claim than the server\'s data: a full or lost volume would take both, got "pg-backup"; make a `BackupVolume` with a name of its own',

@@ -66,7 +66,7 @@ export interface Variant {
   readonly restore?: Partial<LogicalRestoreProps>;
 }
 
-const IMAGES: Record<Major, PostgresImage> = {
+export const IMAGES: Record<Major, PostgresImage> = {
   15: PostgresImage.official('15.14', { suite: 'bookworm' }),
   17: PostgresImage.official('17.6', { suite: 'trixie' }),
   18: PostgresImage.official('18.3', { suite: 'trixie' }),

@@ -126,12 +126,12 @@ describe('the role', () => {
   });
 
   it('does not see what others ask the server', async () => {
-    const other = server.exec(['psql', '-U', 'postgres', '-c', "SELECT 'their own business', pg_sleep(2)"]);
-    await expect
-      .poll(() => cluster.psql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%own business%pg_sleep%'"))
-      .not.toBe('0');
+    const other = server.exec(['psql', '-U', 'postgres', '-c', "SELECT 'their own business', pg_sleep(60)"]);
+    const theirs = "pg_stat_activity WHERE query LIKE '%own business%pg_sleep%' AND pid <> pg_backend_pid()";
+    await expect.poll(() => cluster.psql(`SELECT count(*) FROM ${theirs}`)).toBe('1');
     const seen = await asRole('SELECT DISTINCT query FROM pg_stat_activity WHERE usename = $$postgres$$');
     expect(seen).toBe('<insufficient privilege>');
+    await cluster.psql(`SELECT pg_terminate_backend(pid) FROM ${theirs}`);
     await other;
   });
 
@@ -219,7 +219,7 @@ describe('the age of the last backup', () => {
     const before = await settings();
     const lock = server.exec([
       ...['psql', '-U', 'postgres', '-c'],
-      'BEGIN; ALTER DATABASE postgres SET cdk8s_postgres.other = 1; SELECT pg_sleep(25); ROLLBACK',
+      'BEGIN; ALTER DATABASE postgres SET cdk8s_postgres.other = 1; SELECT pg_sleep(60); ROLLBACK',
     ]);
     const { log, succeeded } = await cluster.runCronJob(BACKUP);
     expect(succeeded).toBe(true);

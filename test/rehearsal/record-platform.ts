@@ -1,6 +1,7 @@
 import { App, Chart, type Duration, Size, Testing } from 'cdk8s';
-import { Credentials, Postgres, PostgresImage, Storage, WalArchive } from '../../lib';
+import { Credentials, Postgres, Storage, WalArchive } from '../../lib';
 import { RecordPlatform } from '../../systems/record-platform';
+import { IMAGES } from './home-lab';
 import type { KubeObject, Major } from './runner/types';
 
 /** What the operator makes before: the Secret that record-platform refers to. */
@@ -15,11 +16,6 @@ export const SECRET: KubeObject = {
 export const SERVER = 'postgres';
 export const DATA_CLAIM = 'pgdata-big';
 export const ARCHIVE_CLAIM = 'pg-wal-archive';
-
-const IMAGES: Record<Exclude<Major, 18>, PostgresImage> = {
-  15: PostgresImage.official('15.14', { suite: 'bookworm' }),
-  17: PostgresImage.official('17.6', { suite: 'trixie' }),
-};
 
 /** The objects of record-platform with its Secret: the system itself on 18, otherwise the same server of another major. */
 export function recordPlatform(major: Major, variant: { archiveTimeout?: Duration } = {}): KubeObject[] {
@@ -36,7 +32,7 @@ export function recordPlatform(major: Major, variant: { archiveTimeout?: Duratio
   new Postgres(chart, 'server', {
     name: SERVER,
     containerName: 'db',
-    image: major === 18 ? PostgresImage.official('18.3', { suite: 'trixie' }) : IMAGES[major],
+    image: IMAGES[major],
     storage: Storage.claim({ name: DATA_CLAIM, size: Size.gibibytes(100), rootSquash: true }),
     superuser: Credentials.fromSecret('postgres-superuser', { passwordKey: 'password' }),
     database: 'records',

@@ -237,13 +237,13 @@ describe.each(majors())('restore refuses and changes nothing, PostgreSQL %i', (m
   });
 
   badDay('restore', 'clients are connected', async () => {
-    const client = lab.psql("SET application_name = 'the app'; SELECT pg_sleep(4)", 'backup_test');
-    await expect
-      .poll(() => lab.psql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'the app'"))
-      .toBe('1');
+    const app = "pg_stat_activity WHERE application_name = 'the app'";
+    const client = lab.psql("SET application_name = 'the app'; SELECT pg_sleep(60)", 'backup_test').catch(() => {});
+    await expect.poll(() => lab.psql(`SELECT count(*) FROM ${app}`)).toBe('1');
     expect(await refused()).toMatch(
       /clients are connected: postgres on backup_test from [\d.]+ \(the app\); stop them/,
     );
+    await lab.psql(`SELECT pg_terminate_backend(pid) FROM ${app}`);
     await client;
     return day;
   });
@@ -296,7 +296,7 @@ describe.each(majors())('restore that is disturbed, PostgreSQL %i', (major) => {
     lab = await Lab.filled(major);
     await lab.backup();
     const all = await lab.tool('pg_dumpall');
-    slow = lab.put('slow.sql', all.replace('COPY public.users', 'SELECT pg_sleep(4);\nCOPY public.users'));
+    slow = lab.put('slow.sql', all.replace('COPY public.users', 'SELECT pg_sleep(6);\nCOPY public.users'));
     before = await lab.identity();
   });
   afterAll(() => lab.close());

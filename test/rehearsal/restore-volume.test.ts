@@ -182,7 +182,7 @@ describe.each(majors())('restore from a volume that is not as it should be, Post
         'backup_test',
       );
       const all = await lab.tool('pg_dumpall');
-      slow = all.replace('COPY public.users', 'SELECT pg_sleep(2);\nCOPY public.users');
+      slow = all.replace('COPY public.users', 'SELECT pg_sleep(5);\nCOPY public.users');
     });
 
     /** Does it while the load sleeps. */

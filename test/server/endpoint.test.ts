@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   Credentials,
   LogicalRestore,
+  MonitoringRole,
   type Postgres,
   PostgresEndpoint,
   type PostgresEndpointProps,
@@ -73,6 +74,23 @@ describe('an endpoint', () => {
   ])('at %s has restores with a name that Kubernetes takes: %s', (host, name) => {
     const job = find(pods({ host, tls: Tls.require() }).objects, 'Job');
     expect(job['metadata'].generateName).toBe(name);
+  });
+
+  it('is where the monitoring role can be made, by the same connection as a dump’s', () => {
+    const tls = Tls.verifyFull({ ca: { secret: 'pg-ca' }, clientCertificate: { secret: 'pg-client' } });
+    const credentials = Credentials.fromSecret('pg-metrics', { username: 'watcher', passwordKey: 'password' });
+    const objects = render((chart) => {
+      const of = endpoint(chart, { host: 'pg.data.svc', tls });
+      new MonitoringRole(chart, 'role', { of, credentials });
+      backup(chart, { of });
+    });
+    const job = find(objects, 'Job');
+    const pod = job['spec'].template.spec;
+    const dump = find(objects, 'CronJob', 'pg-backup')['spec'].jobTemplate.spec.template.spec;
+    expect(job['metadata'].generateName).toBe('pg-monitoring-role-');
+    expect(envOf(pod)).toMatchObject({ PGSSLMODE: 'verify-full', PGSSLROOTCERT: '/tls/ca/ca.crt' });
+    expect(mountsOf(pod)).toMatchObject({ '/tls/ca': 'tls-ca', '/tls/client': 'tls-client' });
+    for (const name of ['tls-ca', 'tls-client']) expect(volumeOf(pod, name)).toEqual(volumeOf(dump, name));
   });
 
   it('can be restored from and into by a server of another user, with the image that wrote the dumps', () => {
