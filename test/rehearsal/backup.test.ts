@@ -220,7 +220,7 @@ describe.each(majors())('backup, PostgreSQL %i', (major) => {
   it('is tried again by the Job when a run fails', async () => {
     files.clear();
     const cluster = system.cluster;
-    cluster.apply(homeLab(major));
+    cluster.apply(homeLab(major, {}));
     try {
       const once = fault(
         'pg_dumpall',

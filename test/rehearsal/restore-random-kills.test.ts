@@ -41,7 +41,9 @@ describe.each(majors())('a restore that is killed at any moment, PostgreSQL %i',
 
   const litter = async () => {
     const names = await lab.psql("SELECT datname FROM pg_database WHERE datname ~ '_restoring_'");
-    const marks = await lab.psql("SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text ~ 'cdk8s_postgres'");
+    const marks = await lab.psql(
+      "SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text ~ 'cdk8s_postgres.restoring'",
+    );
     return `${names}${marks}`;
   };
 
