@@ -10,7 +10,7 @@ import { labels } from '../pod/labels';
 import type { Resources } from '../pod/resources';
 import { mountScripts, runScript } from '../pod/scripts';
 import type { Credentials } from '../server/credentials';
-import { clientEnv, type IPostgres } from '../server/endpoint';
+import { clientEnv, clientMounts, type IPostgres, nameOf } from '../server/endpoint';
 import { checkMonitoringRole, ROLE_SCRIPTS } from './metrics';
 
 export interface MonitoringRoleProps {
@@ -60,7 +60,7 @@ export class MonitoringRole extends Construct {
 
   private render(props: MonitoringRoleProps): void {
     const { of: server, credentials } = props;
-    const name = props.name ?? `${server.host}-monitoring-role`;
+    const name = props.name ?? `${nameOf(server)}-monitoring-role`;
     // The API server appends five characters to `<name>-`.
     checkName('Job', `${name}-xxxxx`);
     checkMonitoringRole('credentials', credentials, server.superuser);
@@ -79,7 +79,10 @@ export class MonitoringRole extends Construct {
           name: 'monitoring-role',
           command: runScript('monitoring-role.sh'),
           env: [...clientEnv(server), ...credentials._env('MONITORING_USER', 'MONITORING_PASSWORD')],
-          mounts: [mountScripts(this, { name: `${name}-scripts`, labels: allLabels }, ROLE_SCRIPTS)],
+          mounts: [
+            ...clientMounts(server),
+            mountScripts(this, { name: `${name}-scripts`, labels: allLabels }, ROLE_SCRIPTS),
+          ],
         },
         resources: props.resources,
         restartPolicy: 'Never',
