@@ -56,6 +56,25 @@ refuse_hole() {
   done
 }
 
+# A timeline's history says up to where the one before it was written. What is missing before that point is lost, also where no
+# later segment of the same timeline says so.
+refuse_lost_end() {
+  local history parent at rest size number
+  is_segment "$name" && [ ! -e "pg_wal/$name" ] || return 0
+  size=$(pg_controldata -D . | sed -n 's/^Bytes per WAL segment: *//p') || true
+  [[ $size =~ ^[0-9]+$ ]] || die fetch "cannot read the size of a segment in $PWD; look at global/pg_control"
+  number=$((16#${name:8:8} * (0x100000000 / size) + 16#${name:16:8}))
+  for history in "$folder"/????????.history; do
+    [ -e "$history" ] || continue
+    while read -r parent at rest; do
+      if [[ $parent =~ ^[0-9]+$ && $at =~ ^([0-9A-F]+)/([0-9A-F]+)$ ]] && ((parent == 16#${name:0:8})) &&
+        (((number + 1) * size <= (16#${BASH_REMATCH[1]} << 32) + 16#${BASH_REMATCH[2]})); then
+        die fetch "the archive has a hole: ${history##*/} says that timeline $parent went on to $at, and $name, which comes before, is not there; recover to a time before it, or start from a newer base backup"
+      fi
+    done <"$history" || die fetch "cannot read ${history##*/} in the archive; look at its volume"
+  done
+}
+
 _main() {
   if [ $# != 2 ] || ! valid_wal_name "$name"; then
     die fetch "takes the name of a WAL file and a path, got \`$*\`; write restore_command = 'bash /scripts/fetch-wal.sh %f %p'"
@@ -64,6 +83,7 @@ _main() {
   check_archive
   if ! holds "$folder/$name"; then
     refuse_hole
+    refuse_lost_end
     # The volume may have gone since it was looked at.
     [ -e "$WAL_ARCHIVE/$archive_mark" ] || die fetch "$WAL_ARCHIVE has gone away; look at its volume"
     absent=1

@@ -177,10 +177,10 @@ memory_ran_out() {
 
 # ---- files -------------------------------------------------------------------------------------------------------
 
-# file_bytes PATH: prints the size; -c is known to coreutils and to busybox
 # inventory_field NAME: prints the second field of that line of what dump-inventory.awk has written
 inventory_field() { awk -F '\t' -v name="$1" '$1 == name { print $2; exit }' "${work:?}/inventory"; }
 
+# file_bytes PATH: prints the size; -c is known to coreutils and to busybox
 file_bytes() { stat -c %s -- "$1"; }
 
 # lock_volume DIRECTORY NAME: one run at a time per volume and job. The descriptor stays open until the last process of
@@ -203,8 +203,9 @@ lock_volume() {
 
 # -X: no psqlrc; -w: never ask for a password; the connection itself comes from PGHOST, PGPORT, PGUSER, PGPASSWORD.
 # search_path: what the owner of a database puts there under the name of a built-in function must not run as superuser.
+readonly plain_names='-c search_path=pg_catalog'
 run_psql() {
-  PGOPTIONS="${PGOPTIONS:+$PGOPTIONS }-c search_path=pg_catalog" psql -X -w -q -A -t -v ON_ERROR_STOP=1 "$@"
+  PGOPTIONS="${PGOPTIONS:+$PGOPTIONS }$plain_names" psql -X -w -q -A -t -v ON_ERROR_STOP=1 "$@"
 }
 
 # connection_problem FILE: explains what libpq has said; sets problem and problem_kind (retry, starting; final: no use in trying again)
@@ -347,7 +348,7 @@ lock_pid=''
 lock_open() {
   [ -z "$lock_pid" ] || return 0
   # A coproc's descriptors are closed in every other child, so nothing keeps the session open after this shell.
-  coproc LOCK_SESSION { PGAPPNAME=${lock_owner:-${0##*/}} exec psql -X -w -q -A -t -F '|' 2>&1; }
+  coproc LOCK_SESSION { PGAPPNAME=${lock_owner:-${0##*/}} PGOPTIONS="${PGOPTIONS:+$PGOPTIONS }$plain_names" exec psql -X -w -q -A -t -F '|' 2>&1; }
   lock_pid=$LOCK_SESSION_PID
   lock_to=${LOCK_SESSION[1]}
   lock_from=${LOCK_SESSION[0]}

@@ -46,7 +46,7 @@ make_role() {
   said=$({
     cat -- "$scripts/monitoring-role.sql"
     printf '%s\n%s\nCOMMIT;\n' "$MONITORING_PASSWORD" "$MONITORING_PASSWORD"
-  } | env -u MONITORING_PASSWORD PGAPPNAME=monitoring-role PGOPTIONS='-c client_min_messages=warning -c lc_messages=C' \
+  } | env -u MONITORING_PASSWORD PGAPPNAME=monitoring-role PGOPTIONS='-c client_min_messages=warning -c lc_messages=C '"$plain_names" \
     psql -X -w -q -o /dev/null -v ON_ERROR_STOP=1 -v VERBOSITY=terse -v role="$MONITORING_USER" -f - 2>&1) ||
     die role "role $MONITORING_USER could not be made (${said##*$'\n'}); look at the server's log, then run it again"
 }

@@ -26,19 +26,39 @@ drop_leftovers() {
 
 # Roles carry the same mark until the swap: one that a dead restore has made must not stay, least of all a superuser.
 drop_leftover_roles() {
-  local name list
-  list=$(run_psql -c "SELECT quote_ident(rolname) FROM pg_roles r JOIN pg_db_role_setting s ON s.setrole = r.oid AND s.setdatabase = 0
-    WHERE r.oid >= 16384 AND rolname <> current_user AND rolname !~ E'\\n'
+  local oid name before='' left
+  leftover_roles
+  # Since 16 who has granted a membership can only go after its member has: again, as long as one of them goes.
+  while [ "$left" != "$before" ]; do
+    before=$left
+    for oid in $left; do
+      name=$(run_psql -c "SELECT quote_ident(rolname) FROM pg_roles WHERE oid = $oid")
+      ! drop_unused_role "$oid" "$name" || log leftovers "dropped the role $name, left behind by a restore that died"
+    done
+    leftover_roles
+  done
+  for oid in $left; do
+    name=$(run_psql -c "SELECT quote_ident(rolname) FROM pg_roles WHERE oid = $oid")
+    drop_unused_role "$oid" "$name" || true
+    run_psql -c "ALTER ROLE $name RESET cdk8s_postgres.restoring"
+    warn leftovers "a restore that died has made the role $name, and something depends on it since ($(last_error "$work/roles.said")): it stays, drop it by hand if nobody needs it"
+  done
+}
+
+# leftover_roles: sets left to their numbers, since a name can hold a line break
+leftover_roles() {
+  left=$(run_psql -c "SELECT string_agg(r.oid::text, ' ' ORDER BY r.oid) FROM pg_roles r JOIN pg_db_role_setting s ON s.setrole = r.oid AND s.setdatabase = 0
+    WHERE r.oid >= 16384 AND rolname <> current_user
       AND EXISTS (SELECT FROM unnest(s.setconfig) c WHERE c LIKE 'cdk8s\\_postgres.restoring=%')")
-  while IFS= read -r name; do
-    [ -n "$name" ] || continue
-    if run_psql -c "DROP ROLE $name" >/dev/null 2>"$work/roles.said"; then
-      log leftovers "dropped the role $name, left behind by a restore that died"
-    else
-      run_psql -c "ALTER ROLE $name RESET cdk8s_postgres.restoring"
-      warn leftovers "a restore that died has made the role $name, and something depends on it since ($(last_error "$work/roles.said")): it stays, drop it by hand if nobody needs it"
-    fi
-  done <<<"$list"
+}
+
+# Nothing in the server keeps a role that somebody is logged in as.
+drop_unused_role() { # OID NAME
+  if [ "$(run_psql -c "SELECT count(*) FROM pg_stat_activity WHERE usesysid = $1")" != 0 ]; then
+    echo 'somebody is logged in as it' >"$work/roles.said"
+    return 1
+  fi
+  run_psql -c "DROP ROLE $2" >/dev/null 2>"$work/roles.said"
 }
 
 drop_database() {
@@ -49,6 +69,9 @@ SQL
 }
 
 # ---- roles -------------------------------------------------------------------------------------------------------
+
+# What must not be in the server's log either, in which each statement can be.
+readonly unlogged='-c log_statement=none -c log_min_duration_statement=-1 -c log_min_duration_sample=-1 -c log_min_error_statement=panic'
 
 # globals needed|new|stand-in|existing: writes what is to be done for roles that the server lacks, or has, to a file
 globals() {
@@ -82,7 +105,7 @@ create_roles() {
   ((${#created_roles[@]})) || return 0
   touched=1
   # terse: an error must not quote the line, it can hold a password's hash
-  if ! run_psql -1 -v VERBOSITY=terse -f "$work/roles.$kind.sql" >/dev/null 2>"$work/roles.said"; then
+  if ! PGOPTIONS="$PGOPTIONS $unlogged" run_psql -1 -v VERBOSITY=terse -f "$work/roles.$kind.sql" >/dev/null 2>"$work/roles.said"; then
     created_roles=()
     fail roles "the roles of the dump cannot be created ($(last_error "$work/roles.said"))" 'create them by hand, then run it again'
   fi

@@ -225,10 +225,19 @@ undo() {
   touched=''
   end_own_sessions || return 1
   for name in "${fresh[@]}"; do drop_database "$name" >/dev/null 2>"$work/undo.said" || not_removed "$name"; done
+  drop_created_roles
+  return $failed
+}
+
+# All at once: since 16 who has granted a membership cannot go before its member. One by one only if that fails.
+drop_created_roles() {
+  local name list
+  ((${#created_roles[@]})) || return 0
+  printf -v list '%s, ' "${created_roles[@]}"
+  ! run_psql -c "DROP ROLE IF EXISTS ${list%, }" >/dev/null 2>"$work/undo.said" || return 0
   for name in "${created_roles[@]}"; do
     run_psql -c "DROP ROLE IF EXISTS $name" >/dev/null 2>"$work/undo.said" || not_removed "$name"
   done
-  return $failed
 }
 
 not_removed() {

@@ -272,8 +272,14 @@ describe('an exporter that fails', () => {
     cluster.apply([{ ...METRICS_SECRET, stringData: { password } }]);
     await cluster.psql("ALTER SYSTEM SET log_statement = 'all'; ALTER SYSTEM SET log_min_duration_statement = 0");
     await cluster.psql('SELECT pg_reload_conf()');
+    // Before 15 everybody could put a function there that fits better than the built-in one.
+    await cluster.psql(
+      `CREATE FUNCTION public.format(text, name, text) RETURNS text LANGUAGE sql AS $$SELECT 'CREATE TABLE public.foreign ()'$$`,
+    );
     const { log, succeeded } = await cluster.runJob(JOB);
     expect({ log, succeeded }).toMatchObject({ succeeded: true });
+    expect(await cluster.psql("SELECT to_regclass('public.foreign') IS NULL")).toBe('t');
+    await cluster.psql('DROP FUNCTION public.format');
     await expect(asRole('SELECT 1')).rejects.toThrow(/password authentication failed/);
 
     // What is connected stays so; all that comes later is turned away.

@@ -49,4 +49,36 @@ describe.each(majors('all'))('roles that come with a single database, PostgreSQL
     expect(await roles()).toBe('alice boss owner team viewers');
     expect(await lab.psql("SELECT pg_has_role('alice', 'boss', 'MEMBER')")).toBe('t');
   });
+
+  it('of a killed restore go also where one of them has granted membership of another, or has a line break in its name', async () => {
+    await lab.psql(`CREATE ROLE aaron CREATEROLE; CREATE ROLE "two\nlines" SUPERUSER; CREATE ROLE crew; CREATE ROLE zoe LOGIN PASSWORD 'zoe';
+      CREATE ROLE guest LOGIN; GRANT crew TO aaron WITH ADMIN OPTION; SET ROLE aaron; GRANT crew TO zoe; RESET ROLE`);
+    await lab.backup();
+    const made = 'aaron, "two\nlines", crew, zoe, guest';
+    await lab.psql(`DROP ROLE ${made}`);
+    const before = await roles();
+    await lab.psql("ALTER SYSTEM SET log_statement = 'all'");
+    await lab.psql('SELECT pg_reload_conf()');
+    const job = await lab.paused('before it loads');
+    expect(await roles()).toContain('aaron');
+    await job.kill9();
+    await job.wait();
+    const guest = lab.server.exec(['psql', '-U', 'guest', 'postgres', '-c', 'SELECT pg_sleep(15)']);
+    await expect.poll(() => lab.psql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'guest'")).toBe('1');
+    const log = await lab.restored({ DATABASE: 'app', INTO: 'fresh' });
+    expect(log).toMatch(/leftovers: warning: .* has made the role guest, .* \(somebody is logged in as it\): it stays/);
+    await lab.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'guest'");
+    await guest;
+    await lab.psql('DROP ROLE guest');
+    expect(await roles()).toBe(before);
+    // A stop takes back what a run has made, in any order.
+    const stopped = await lab.paused('before it loads');
+    await stopped.stop();
+    const { log: last } = await stopped.wait();
+    expect(last).not.toContain('is still there');
+    expect(await roles()).toBe(before);
+    // A hash of a password is in no log.
+    expect(lab.server.logs('postgres')).toContain('statement: ');
+    expect(lab.server.logs('postgres')).not.toContain('SCRAM-SHA-256$');
+  });
 });

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Sandbox } from './shell';
 
@@ -188,6 +189,15 @@ describe('fsync_path', () => {
     const { status, err } = box.run(LIB, 'set_traps; fsync_path /nonexistent/file');
     expect(status).toBe(1);
     expect(lastFact(err)).toContain('fsync: error: could not flush to disk: /nonexistent/file;');
+  });
+});
+
+describe('lock_open', () => {
+  it('lets no function of others take the place of a built-in one: what the session asks, it asks as superuser', () => {
+    box.fake('psql', `echo "$PGOPTIONS" >'${box.root}/options'; sed -un 's/^[\\]echo //p'`);
+    const { status, err } = box.run(LIB, 'set_traps; lock_open', { PGOPTIONS: '-c lc_messages=C' });
+    expect({ status, err }).toEqual({ status: 0, err: '' });
+    expect(readFileSync(`${box.root}/options`, 'utf8')).toBe('-c lc_messages=C -c search_path=pg_catalog\n');
   });
 });
 

@@ -34,6 +34,7 @@ function system(identifier: string): void {
     'pg_control version number:            1800',
     'Not this: Database system identifier:  1',
     `Database system identifier:           ${identifier}`,
+    'Bytes per WAL segment:                16777216',
   ];
   box.fake('pg_controldata', `printf '%s\\n' ${lines.map((line) => JSON.stringify(line)).join(' ')}`);
 }
@@ -241,6 +242,23 @@ describe('fetch-wal.sh', () => {
       expect(existsSync(RECOVERED())).toBe(false);
     },
   );
+
+  it.each([
+    ['0/D000028', AFTER, 'stops'],
+    ['0/C000000', AFTER, 'stops'],
+    // The next timeline begins in this segment, and holds a copy of it.
+    ['0/BFFFFF8', AFTER, 'ends'],
+    ['0/B000000', AFTER, 'ends'],
+    ['1/0', '0000000100000000000000FF', 'stops'],
+    ['1/0', '000000010000000100000000', 'ends'],
+    ['1/0', '000000020000000000000010', 'ends'],
+  ])('where timeline 2 begins at %s, recovery that asks for %s %s', (at, name, end) => {
+    writeFileSync(archived('00000002.history'), `1\t${at}\tno recovery target specified\n`);
+    const { status, err } = fetch(name);
+    expect(verdict(status)).toBe(end);
+    if (end === 'stops')
+      expect(err).toMatch(new RegExp(`2.history says that timeline 1 went on to ${at}, and ${name}`));
+  });
 
   it('writes nothing into the archive', () => {
     const before = everything();

@@ -40,6 +40,20 @@ const mountsOf = (pod: Manifest): Record<string, string> =>
 const volumeOf = (pod: Manifest, name: string): Manifest => pod['volumes'].find((v: Manifest) => v['name'] === name);
 
 describe('an endpoint', () => {
+  it('gives the monitoring role’s Job the files of its TLS, and a name without its domain', () => {
+    const tls = Tls.verifyFull({ ca: { secret: 'pg-tls' }, clientCertificate: { secret: 'pg-client' } });
+    const objects = render((chart) => {
+      const of = endpoint(chart, { host: 'pg.data.svc', tls });
+      const credentials = Credentials.fromSecret('m', { username: 'postgres_exporter', passwordKey: 'password' });
+      new MonitoringRole(chart, 'role', { of, credentials });
+    });
+    const job = find(objects, 'Job');
+    const pod = job['spec'].template.spec;
+    expect(job['metadata'].generateName).toBe('pg-monitoring-role-');
+    expect(envOf(pod)).toMatchObject({ PGSSLROOTCERT: '/tls/ca/ca.crt', PGSSLKEY: '/tls/client/tls.key' });
+    expect(mountsOf(pod)).toMatchObject({ '/tls/ca': 'tls-ca', '/tls/client': 'tls-client' });
+  });
+
   it('renders nothing of its own', () => {
     expect(render((chart) => void endpoint(chart))).toEqual([]);
     expect(pods().objects.map((o) => o['kind'])).not.toContain('StatefulSet');
