@@ -15,7 +15,8 @@ drop_leftovers() {
     name=$(run_psql -c "SELECT datname FROM pg_database WHERE oid = $oid" && printf .)
     name=${name%$'\n.'}
     if [ "$marked" = f ]; then
-      own=$(PGDATABASE=$name run_psql -c "SELECT count(*) FROM pg_class WHERE oid >= 16384" 2>/dev/null) || continue
+      own=$(PGDATABASE=$name run_psql -c "SELECT (SELECT count(*) FROM pg_class WHERE oid >= 16384) + (SELECT count(*) FROM pg_proc WHERE oid >= 16384)
+        + (SELECT count(*) FROM pg_type WHERE oid >= 16384) + (SELECT count(*) FROM pg_namespace WHERE oid >= 16384)" 2>/dev/null) || continue
       [ "$own" = 0 ] || continue
     fi
     drop_database "$name"
@@ -62,9 +63,20 @@ drop_unused_role() { # OID NAME
 }
 
 drop_database() {
+  drop_subscriptions "$1"
   run_psql -v name="$1" <<'SQL'
 SELECT format('ALTER DATABASE %I IS_TEMPLATE false', datname) FROM pg_database WHERE datname = :'name' AND datistemplate \gexec
 DROP DATABASE IF EXISTS :"name" WITH (FORCE);
+SQL
+}
+
+# A database that has subscriptions cannot be dropped, not even by force. Their slots on the publisher belong to the live ones.
+drop_subscriptions() {
+  [ "$(run_psql -v name="$1" <<<"SELECT count(*) FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE datname = :'name';")" != 0 ] || return 0
+  PGDATABASE=$1 run_psql <<'SQL'
+SELECT format(command, subname) FROM pg_subscription, unnest(ARRAY['ALTER SUBSCRIPTION %I DISABLE', 'ALTER SUBSCRIPTION %I SET (slot_name = NONE)',
+  'DROP SUBSCRIPTION %I']) WITH ORDINALITY AS c(command, step) WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY subname, step \gexec
 SQL
 }
 
@@ -197,7 +209,7 @@ escaped() {
 # loaded is what was checked.
 load_once() {
   local beside=''
-  [ "$INTO" = live ] || beside=1
+  [ "$INTO" = live ] && [ "${TARGET_DATABASE:-$DATABASE}" = "$DATABASE" ] || beside=1
   sha256sum <"$work/checksum.in" >"$work/checksum" &
   tee -- "$work/checksum.in" 2>"$work/load.read" <"$file" | "${unpack[@]}" 2>"$work/load.unpack" |
     awk -v mark="$stamp" -v beside="$beside" -v map="$work/map" -v server_major="$server_major" -f "$here/dump-lexer.awk" -f "$here/dump-section.awk" |

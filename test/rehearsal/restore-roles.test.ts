@@ -81,4 +81,21 @@ describe.each(majors('all'))('roles that come with a single database, PostgreSQL
     expect(lab.server.logs('postgres')).toContain('statement: ');
     expect(lab.server.logs('postgres')).not.toContain('SCRAM-SHA-256$');
   });
+
+  it('and a subscription keeps neither an undo nor the next restore from removing a database that did not become live', async () => {
+    await lab.psql('CREATE DATABASE subscriber');
+    const subscription = "CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false, slot_name = 'feed')";
+    await lab.psql(`CREATE SUBSCRIPTION feed ${subscription}`, 'subscriber');
+    await lab.backup();
+    const killed = await lab.paused('right before the swap', { DATABASE: 'subscriber' });
+    await killed.kill9();
+    await killed.wait();
+    const stopped = await lab.paused('right before the swap', { DATABASE: 'subscriber' });
+    await stopped.stop();
+    expect((await stopped.wait()).log).not.toContain('is still there');
+    expect((await lab.databases()).filter((name) => name.includes('_restoring_'))).toEqual([]);
+    // Beside the live one it would share the slot on the publisher.
+    await lab.restored({ DATABASE: 'subscriber', TARGET_DATABASE: 'look' });
+    expect(await lab.psql('SELECT datname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid')).toBe('subscriber');
+  });
 });
