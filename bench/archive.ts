@@ -9,8 +9,8 @@ const LIMIT = 2;
 const SEGMENTS = { 'a full segment': 16, 'a segment closed early': 1 };
 
 /**
- * Both start as PostgreSQL starts an archive_command, by `sh -c` in the data directory, in turn, on the same file. Each run's time is
- * taken in the pod.
+ * Both start as PostgreSQL starts an archive_command, by `sh -c` in the data directory, in turn, on the same file. Each run's
+ * time is taken in the pod.
  */
 const MEASURE = `
   cd "$PGDATA"

@@ -21,8 +21,8 @@ export interface WalArchiveProps extends OwnClaimProps {
    */
   readonly mountPath?: string;
   /**
-   * How much work can at most be lost with the data volume: a segment that has anything in it is archived after this time, full or
-   * not. One that is not full takes little space where the volume knows sparse files.
+   * How much work can at most be lost with the data volume: a segment that has anything in it is archived after this time,
+   * full or not. One that is not full takes little space where the volume knows sparse files.
    *
    * @default Duration.minutes(5)
    * @see https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-ARCHIVE-TIMEOUT
@@ -31,8 +31,9 @@ export interface WalArchiveProps extends OwnClaimProps {
 }
 
 /**
- * The claim that a server copies its write-ahead log to, a folder for each system identifier: `new Postgres(…, { walArchive })`.
- * With a base backup it restores to any moment since. It is rendered into `claims.yaml`: never mutated, never pruned.
+ * The claim that a server copies its write-ahead log to, a folder for each system identifier; the prop `walArchive` of a
+ * `Postgres` takes it. With a base backup, which the library does not make yet, it restores to any moment since. It is
+ * rendered into `claims.yaml`: never mutated, never pruned.
  *
  * Servers may share one; a full one stops the archiving of all.
  */

@@ -46,7 +46,7 @@ function usedTwice(objects: readonly Rendered[]): string[] {
   });
 }
 
-/** A claim that holds a server's data holds nothing else: no other server's data, no backups, no archive; nor do these share one. */
+/** A claim that holds a server's data holds no other server's data, no backups, no archive; nor do these two share one. */
 function sharedData(objects: readonly Rendered[]): string[] {
   const owners = new Map<string, string>();
   const found: string[] = [];

@@ -7,8 +7,8 @@
 #   -v part=stand-in       roles that the server lacks: their names alone, nobody can log in
 #   -v created=FILE        the names of the roles that part=new or stand-in creates, one per line (escaped: \t \n \\)
 #   -v needed=FILE         of the roles that the server lacks only these are made (escaped); without it all of them
-#   -v part=needed         nothing but FILE, longer by the groups of the roles in it that the server lacks, whose rights they need: but
-#                          never by a superuser
+#   -v part=needed         nothing but FILE, longer by the groups of the roles in it that the server lacks, whose rights they
+#                          need: but never by a superuser
 #   -v part=existing       for the roles that it has: attributes, settings, comments, memberships, but never the password
 #                          nor its expiry (that would lock applications out); also rights on tablespaces and parameters
 #   -v bootstrap=NAME      the server's first superuser: its attributes stay as they are

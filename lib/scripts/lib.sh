@@ -208,7 +208,8 @@ run_psql() {
   PGOPTIONS="${PGOPTIONS:+$PGOPTIONS }$plain_names" psql -X -w -q -A -t -v ON_ERROR_STOP=1 "$@"
 }
 
-# connection_problem FILE: explains what libpq has said; sets problem and problem_kind (retry, starting; final: no use in trying again)
+# connection_problem FILE: explains what libpq has said; sets problem and problem_kind (retry, starting; final: no use in
+# trying again)
 connection_problem() {
   local said
   said=$(tr '\n\t' '  ' <"$1")

@@ -24,7 +24,8 @@ check_environment() {
     die environment "MONITORING_USER must be another role than PGUSER, got \`$MONITORING_USER\` for both; metrics need no superuser, use a role of its own"
 }
 
-# A role with rights is somebody's: making it a monitoring role would take some of them away, and let the exporter have the others.
+# A role with rights is somebody's: making it a monitoring role would take some of them away, and let the exporter have the
+# others.
 check_role() {
   local found
   found=$(run_psql -v role="$MONITORING_USER" <<'SQL'

@@ -23,8 +23,8 @@ own_partial_name() {
   [ "$rest" != "$1" ] && [[ $rest =~ ^$stamp_pattern-[0-9a-z]+(\.manifest\.json)?$ ]]
 }
 
-# read_manifest FILE: sets manifest_job, manifest_file, manifest_bytes, manifest_sha256, manifest_system; fails unless it is a whole
-# manifest in the layout that we write (one scalar per line; a "}" alone in the last line)
+# read_manifest FILE: sets manifest_job, manifest_file, manifest_bytes, manifest_sha256, manifest_system; fails unless it is
+# a whole manifest in the layout that we write (one scalar per line; a "}" alone in the last line)
 read_manifest() {
   local line key value version='' kind=''
   manifest_job='' manifest_file='' manifest_bytes='' manifest_sha256='' manifest_system=''

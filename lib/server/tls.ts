@@ -76,7 +76,7 @@ export class Tls {
     return new Tls('verify-full', props);
   }
 
-  /** Encrypted, and the server's certificate is signed by the authority, whatever name it has: for certificates of other names. */
+  /** Encrypted, and the server's certificate is signed by the authority, whatever name it holds. */
   static verifyCa(props: VerifyCaProps): Tls {
     return new Tls('verify-ca', props);
   }

@@ -52,7 +52,7 @@ export function good(result: JobResult): JobResult {
 }
 
 /** The only attempt failed, and its last line gives cause and remedy in our form. */
-export function failed(result: JobResult, reason: RegExp): Attempt {
+export function failed(result: JobResult, reason = /./): Attempt {
   expect(result.succeeded, result.log).toBe(false);
   expect(result.attempts).toHaveLength(1);
   const [attempt] = result.attempts as [Attempt];

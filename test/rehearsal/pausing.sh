@@ -1,7 +1,7 @@
 #!/bin/bash
-# Stands in for psql and sha256sum of a restore: stops at the moment that PAUSE names, for some seconds, so that a test can do
-# something to it right then, and then end the pause. The test knows the moment by the running `sleep`, whose odd seconds nobody else asks for.
-# bash acts on a signal only after a command that it waits for in the foreground: there the pause is short, as the query is.
+# Stands in for psql and sha256sum of a restore: stops at the moment that PAUSE names, so that a test can do something to it
+# right then, and then end the pause. The test knows the moment by the running `sleep`, whose odd seconds nobody else asks
+# for. bash acts on a signal only after a command that it waits for in the foreground: there the pause is short, as the query is.
 
 real=$(echo /usr/lib/postgresql/*/bin/psql)
 [ "${0##*/}" = psql ] || real=/usr/bin/sha256sum

@@ -4,17 +4,9 @@ import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import { type Listing, type Outcome, outcome } from '../helpers/bad-day';
 import { Rehearsal } from '.';
+import { failed } from './backup-kit';
 import { BACKUP, homeLab, RESTORE, SERVER, type Variant } from './home-lab';
-import type {
-  Attempt,
-  JobHandle,
-  JobOptions,
-  JobResult,
-  Major,
-  PodHandle,
-  StartOptions,
-  VolumeKind,
-} from './runner/types';
+import type { JobHandle, JobOptions, JobResult, Major, PodHandle, StartOptions, VolumeKind } from './runner/types';
 
 const sql = (path: string) => readFileSync(join(__dirname, '..', path), 'utf8');
 /** A server that holds what has fooled other restores. */
@@ -125,26 +117,16 @@ export class Lab {
 
   /** A restore that must fail: its last line. */
   async refused(env: Record<string, string> = {}): Promise<string> {
-    return this.failed(await this.restore(env))
+    return failed(await this.restore(env))
       .log.trimEnd()
       .split('\n')
       .at(-1)!;
   }
 
-  /** The one attempt of a Job that must have failed, with cause and remedy in its last line. */
-  failed(result: JobResult): Attempt {
-    expect(result.succeeded, result.log).toBe(false);
-    expect(result.attempts).toHaveLength(1);
-    expect(result.log.trimEnd().split('\n').at(-1)).toMatch(
-      /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [a-z0-9.-]+: error: .+; .+/,
-    );
-    return result.attempts[0]!;
-  }
-
   /** A bad day: one restore that must fail; what it came to. */
   async badDay(env: Record<string, string> = {}, options: JobOptions = {}): Promise<Outcome> {
     const before = await this.listing();
-    const attempt = this.failed(await this.restore(env, options));
+    const attempt = failed(await this.restore(env, options));
     return outcome(attempt, before, await this.listing());
   }
 

@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { badDay, type Listing, type Outcome, outcome } from '../helpers/bad-day';
 import { majors } from '.';
+import { failed } from './backup-kit';
 import { BACKUP, RESTORE, SERVER } from './home-lab';
 import { Lab, ODD } from './restore-kit';
 
@@ -32,7 +33,7 @@ describe.each(majors())('restore refuses and changes nothing, PostgreSQL %i', (m
   /** The last line of a run that had to fail; nothing may be different afterwards. */
   const refused = async (env: Record<string, string> = {}) => {
     const files = lab.files();
-    const attempt = lab.failed(await lab.restore(env));
+    const attempt = failed(await lab.restore(env));
     const after = await lab.listing();
     expect(after).toEqual({ ...files, ...before });
     day = outcome(attempt, { ...files, ...before }, after);

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, vi } from 'vitest';
 import { badDay, type Listing, outcome } from '../helpers/bad-day';
 import { majors } from '.';
+import { failed } from './backup-kit';
 import { fault } from './backup-volume';
 import { BACKUP, DATA_CLAIM, RESTORE } from './home-lab';
 import { Lab, ODD, type Stage } from './restore-kit';
@@ -133,7 +134,7 @@ describe.each(majors())('restore into a server that has a bad day, PostgreSQL %i
 
   badDay('restore', 'the server crashes inside the transaction of the swap', async () => {
     const { result, day } = await crashed('inside the swap', true);
-    lab.failed(result);
+    failed(result);
     return day;
   });
 
@@ -145,7 +146,7 @@ describe.each(majors())('restore into a server that has a bad day, PostgreSQL %i
 
   badDay('restore', 'the server crashes right after the swap, which hears no answer, and stays away', async () => {
     const { result, day } = await crashed('after the swap, the answer is lost', false);
-    expect(lab.failed(result).log).toMatch(/the server does not answer; when it does: databases whose names end in/);
+    expect(failed(result).log).toMatch(/the server does not answer; when it does: databases whose names end in/);
     expect(day.left).toContain('~ database backup_test');
     return day;
   });

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, vi } from 'vitest';
 import { badDay, normalized, type Outcome, outcome } from '../helpers/bad-day';
 import { majors } from '.';
+import { failed } from './backup-kit';
 import { BACKUP, RESTORE } from './home-lab';
 import { Lab } from './restore-kit';
 
@@ -194,7 +195,7 @@ describe.each(majors())('restore from a volume that is not as it should be, Post
         "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND pid <> pg_backend_pid()";
       await vi.waitFor(async () => expect(await lab.psql(asleep)).toBe('1'), { timeout: 20_000 });
       change();
-      const attempt = lab.failed(await job.wait());
+      const attempt = failed(await job.wait());
       const { [`file ${SLOW}`]: _, ...before } = listing;
       const { [`file ${SLOW}`]: __, ...after } = await lab.listing();
       return outcome(attempt, before, after);

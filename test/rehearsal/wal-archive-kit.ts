@@ -47,7 +47,7 @@ export class Archive {
     return path.join(this.claim.path, this.servers()[0]!, name);
   }
 
-  /** Waits until everything that was written up to now is archived; the switch wakes an archiver that has given up for a minute. */
+  /** Waits until all that was written is archived; the switch wakes an archiver that has given up for a minute. */
   async settle(): Promise<string> {
     const name = await this.switch();
     await expect.poll(() => this.segments(), { timeout: 30_000 }).toContain(name);
