@@ -96,6 +96,8 @@ describe.each(majors('all'))('roles that come with a single database, PostgreSQL
     expect((await lab.databases()).filter((name) => name.includes('_restoring_'))).toEqual([]);
     // Beside the live one it would share the slot on the publisher.
     await lab.restored({ DATABASE: 'subscriber', TARGET_DATABASE: 'look' });
-    expect(await lab.psql('SELECT datname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid')).toBe('subscriber');
+    expect(await lab.psql('SELECT datname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid')).toBe(
+      'subscriber',
+    );
   });
 });
