@@ -15,6 +15,7 @@ import { labels } from '../pod/labels';
 import type { Resources } from '../pod/resources';
 import { mountScripts, runScript } from '../pod/scripts';
 import { clientEnv, clientMounts, type IPostgres, nameOf } from '../server/endpoint';
+import { Tls } from '../server/tls';
 
 export interface LogicalRestoreProps {
   /** The backup whose dumps are restored. */
@@ -107,6 +108,8 @@ export class LogicalRestore extends Construct {
       refuse('sessions', 'be "refuse" or "terminate"', sessions, 'write "refuse"');
     }
     const image = imageFor(server, props.from.of);
+    // It may be another image than the one that the endpoint was checked with.
+    if (server.tls) Tls._check('into.tls', server.tls, image);
     const allLabels = labels(this, 'restore', name);
     const env = {
       BACKUP_DIR: BACKUP_PATH,

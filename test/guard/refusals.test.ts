@@ -894,6 +894,16 @@ const REFUSALS: Record<string, { wrong: Build; line: string; right: Build }> = {
     line: 'chart/theirs: `tls` must name a `ca`: the image has no certificates of public authorities, got "postgres:18.1-trixie"; write for example `Tls.verifyFull({ ca: { secret: "pg-tls" } })`',
     right: foreign({ tls: Tls.verifyFull() }),
   },
+  'public authorities for the image that wrote the dumps': {
+    wrong: (chart) =>
+      new LogicalRestore(chart, 'restore', { from: backup(chart), into: endpoint(chart, { tls: Tls.verifyFull() }) }),
+    line: 'chart/restore: `into.tls` must name a `ca`: the image has no certificates of public authorities, got "postgres:18.1-trixie"; write for example `Tls.verifyFull({ ca: { secret: "pg-tls" } })`',
+    right: (chart) =>
+      new LogicalRestore(chart, 'restore', {
+        from: backup(chart),
+        into: endpoint(chart, { tls: Tls.verifyFull({ ca: { secret: 'pg-tls' } }) }),
+      }),
+  },
   'an authority that is not named': {
     wrong: foreign({ tls: Tls.verifyCa({} as { ca: { secret: string } }) }),
     line: 'chart/theirs: `tls.ca` must name a certificate, got nothing; write for example `Tls.verifyCa({ ca: { secret: "pg-tls" } })`',
