@@ -76,10 +76,19 @@ describe.each(majors())('bad days of a dump, PostgreSQL %i', (major) => {
   /** Six hours in a few seconds. */
   const soon = { deadlineScale: 10 / Duration.hours(6).toSeconds() };
   const frozen = (pids: number[], signal: NodeJS.Signals) => {
-    for (const pid of pids) process.kill(pid, signal);
+    for (const pid of pids) unlessGone(() => process.kill(pid, signal));
   };
   const called = (pod: PodHandle, name: RegExp) =>
-    pod.processes().filter((pid) => name.test(readFileSync(`/proc/${pid}/comm`, 'utf8')));
+    pod.processes().filter((pid) => unlessGone(() => name.test(readFileSync(`/proc/${pid}/comm`, 'utf8'))));
+  /** Backends and probes come and go between being listed and being looked at. */
+  const unlessGone = <T>(act: () => T): T | undefined => {
+    try {
+      return act();
+    } catch (error) {
+      if (['ESRCH', 'ENOENT'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+      throw error;
+    }
+  };
 
   badDay('dump', 'pg_dumpall hangs until the deadline of the Job', async () => {
     const job = await system.start({ overlay: neverEnds(), clock: tonight(), ...soon });

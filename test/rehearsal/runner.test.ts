@@ -392,13 +392,13 @@ describe('life of a pod', () => {
   });
 
   it('restarts a container in place, with a fresh root and the same volumes', async () => {
-    const script = 'ls /tmp /v; touch /tmp/x /v/x; exec sleep 100';
+    const script = 'ls /tmp /v; touch /tmp/x /v/x; echo done; exec sleep 100';
     const pod = { restartPolicy: 'Always', volumes: [{ name: 'v', emptyDir: {} }] };
     const handle = await start({ script, pod, container: { ...mounted('/v'), securityContext: {} } });
     await handle.waitReady();
-    await soon(() => handle.logs()).toBe('/tmp:\n\n/v:\n');
+    await soon(() => handle.logs()).toBe('/tmp:\n\n/v:\ndone\n');
     await handle.signal('main', 'SIGKILL');
-    await soon(() => handle.logs()).toBe('/tmp:\n\n/v:\n/tmp:\n\n/v:\nx\n');
+    await soon(() => handle.logs()).toBe('/tmp:\n\n/v:\ndone\n/tmp:\n\n/v:\nx\ndone\n');
     expect(handle.restartCount).toBe(1);
     await handle.kill9();
   });
