@@ -1,12 +1,11 @@
-import { Duration, JsonPatch } from 'cdk8s';
-import { k8s } from 'cdk8s-plus-28';
+import { Duration } from 'cdk8s';
 import { Construct } from 'constructs';
 import { guardApp } from '../guard/guard-app';
 import { InputError } from '../guard/input-error';
 import { checkName } from '../guard/names';
-import { place } from '../place';
 import { jobSpec } from '../pod/job';
 import { labels } from '../pod/labels';
+import { operation } from '../pod/operation';
 import type { Resources } from '../pod/resources';
 import { mountScripts, runScript } from '../pod/scripts';
 import type { Credentials } from '../server/credentials';
@@ -66,9 +65,11 @@ export class MonitoringRole extends Construct {
     checkMonitoringRole('credentials', credentials, server.superuser);
     checkReach(this, 'of', server);
     const allLabels = labels(this, 'metrics', name);
-    const job = new k8s.KubeJob(this, 'job', {
-      metadata: { generateName: `${name}-`, labels: allLabels },
-      spec: jobSpec({
+    operation(
+      this,
+      'job',
+      { name, labels: allLabels },
+      jobSpec({
         image: server.image._facts,
         labels: allLabels,
         container: {
@@ -86,9 +87,6 @@ export class MonitoringRole extends Construct {
         deadline: props.deadline ?? Duration.minutes(10),
         timeToLive: props.timeToLive ?? Duration.days(1),
       }),
-    });
-    // cdk8s always writes a name; without one, `kubectl create` runs the Job anew each time and `kubectl apply` refuses it.
-    job.addJsonPatch(JsonPatch.remove('/metadata/name'));
-    place(job, 'ops');
+    );
   }
 }

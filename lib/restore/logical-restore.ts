@@ -1,17 +1,16 @@
-import { Duration, JsonPatch } from 'cdk8s';
-import { k8s } from 'cdk8s-plus-28';
+import { Duration } from 'cdk8s';
 import { Construct } from 'constructs';
 import { BACKUP_PATH, checkNeighbours, type LogicalBackup } from '../backup/logical-backup';
 import { guardApp } from '../guard/guard-app';
 import { InputError, refuse } from '../guard/input-error';
 import { checkName } from '../guard/names';
 import { expectUser } from '../guard/user';
-import { place } from '../place';
 import { button } from '../pod/button';
 import { claimMount } from '../pod/hardened-pod';
 import type { ImageFacts } from '../pod/image-facts';
 import { jobSpec } from '../pod/job';
 import { labels } from '../pod/labels';
+import { operation } from '../pod/operation';
 import type { Resources } from '../pod/resources';
 import { mountScripts, runScript } from '../pod/scripts';
 import { clientEnv, clientMounts, type IPostgres, nameOf } from '../server/endpoint';
@@ -141,14 +140,8 @@ export class LogicalRestore extends Construct {
       });
     const fresh = spec({ ...env, INTO: 'fresh' });
     expectUser(button(this, 'fresh', { name: `${name}-fresh`, labels: allLabels }, fresh), image);
-    const job = new k8s.KubeJob(this, 'job', {
-      metadata: { generateName: `${name}-`, labels: allLabels },
-      spec: spec({ ...env, SESSIONS: sessions }),
-    });
-    expectUser(job, image);
-    // cdk8s always writes a name; without one, `kubectl create` runs the Job anew each time and `kubectl apply` refuses it.
-    job.addJsonPatch(JsonPatch.remove('/metadata/name'));
-    place(job, 'ops');
+    const swapping = spec({ ...env, SESSIONS: sessions });
+    expectUser(operation(this, 'job', { name, labels: allLabels }, swapping), image);
   }
 }
 
